@@ -1,0 +1,298 @@
+//! Events: the entries of a conversation's log, as the bytes that are stored, sent between nodes, and put on the
+//! wire of an rkyv client. One version byte, then one rkyv archive of [`EventV1`], whose types are frozen.
+//!
+//! An event is encoded once, as a *draft* on the sender's gateway core; the append transaction *seals* it: it writes
+//! `seq`, `time` and `lamport` into their places in the archive. Nobody encodes it again.
+
+#![allow(missing_docs)] // rkyv's derive leaves the fields of archived types bare; ours all have theirs.
+
+use core::mem::offset_of;
+use std::sync::Arc;
+
+use rkyv::rancor::Failure;
+use rkyv::with::{InlineAsBox, Map};
+use rkyv::{Archive, Serialize};
+
+use crate::limits::EVENT_BYTES_MAX;
+
+/// The first byte of every encoded event: which frozen types follow.
+pub const EVENT_VERSION: u8 = 1;
+
+/// What a member may do in a conversation (PROTOCOL, section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Archive, Serialize)]
+#[rkyv(derive(Clone, Copy, Debug))]
+#[repr(u8)]
+pub enum Role {
+    /// May not send.
+    Reader = 0,
+    /// Sends; edits and deletes its own.
+    Member = 1,
+    /// Deletes anybody's, manages members.
+    Moderator = 2,
+    /// Changes the conversation.
+    Owner = 3,
+}
+
+impl Role {
+    /// The role's name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Member => "member",
+            Self::Moderator => "moderator",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// The role of a name on the wire.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Reader, Self::Member, Self::Moderator, Self::Owner]
+            .into_iter()
+            .find(|role| role.name() == name)
+    }
+
+    /// The role of its number in the store.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Reader),
+            1 => Some(Self::Member),
+            2 => Some(Self::Moderator),
+            3 => Some(Self::Owner),
+            _ => None,
+        }
+    }
+}
+
+/// One event, version 1, as it is before it is archived. Frozen: a change is a new version.
+#[derive(Archive, Serialize, Clone, Copy, Debug)]
+pub struct EventV1<'a> {
+    /// Dense from 1 in its conversation; 0 in a draft and in a signal.
+    pub seq: u64,
+    /// Milliseconds since the Unix epoch, set by the owner.
+    pub time: u64,
+    /// Lamport stamp: larger than that of everything its sender had seen.
+    pub lamport: u64,
+    /// Conversation id.
+    #[rkyv(with = InlineAsBox)]
+    pub conversation: &'a str,
+    /// User id of the sender; `system` for the server's own.
+    #[rkyv(with = InlineAsBox)]
+    pub sender: &'a str,
+    /// Device id of the sender; `api` for what came over HTTP.
+    #[rkyv(with = InlineAsBox)]
+    pub device: &'a str,
+    /// Client id: what makes a retry harmless.
+    #[rkyv(with = InlineAsBox)]
+    pub id: &'a str,
+    /// What happened.
+    pub content: ContentV1<'a>,
+}
+
+/// What an event says, version 1. Frozen: a change is a new version.
+#[derive(Archive, Serialize, Clone, Copy, Debug)]
+pub enum ContentV1<'a> {
+    /// A message.
+    Message {
+        /// Client's word for the sort of message; `text` by default.
+        #[rkyv(with = InlineAsBox)]
+        kind: &'a str,
+        /// The message.
+        #[rkyv(with = InlineAsBox)]
+        body: &'a str,
+        /// The text of a JSON object.
+        #[rkyv(with = Map<InlineAsBox>)]
+        meta: Option<&'a str>,
+        /// The message that this one answers.
+        reply_to: Option<u64>,
+    },
+    /// A message got another body.
+    Edit {
+        /// Which message.
+        target: u64,
+        /// Its new body.
+        #[rkyv(with = InlineAsBox)]
+        body: &'a str,
+    },
+    /// A message is gone.
+    Delete {
+        /// Which message.
+        target: u64,
+    },
+    /// Somebody reacts to a message, or takes the reaction back.
+    Reaction {
+        /// Which message.
+        target: u64,
+        /// With what.
+        #[rkyv(with = InlineAsBox)]
+        emoji: &'a str,
+        /// True: taken back.
+        remove: bool,
+    },
+    /// A user became a member, or got another role.
+    Joined {
+        /// Who.
+        #[rkyv(with = InlineAsBox)]
+        user: &'a str,
+        /// As what.
+        role: Role,
+    },
+    /// A user is no longer a member.
+    Left {
+        /// Who.
+        #[rkyv(with = InlineAsBox)]
+        user: &'a str,
+    },
+    /// The conversation itself, or a member's role, changed.
+    Changed {
+        /// The conversation's new title.
+        #[rkyv(with = Map<InlineAsBox>)]
+        title: Option<&'a str>,
+        /// Whose role changed.
+        #[rkyv(with = Map<InlineAsBox>)]
+        user: Option<&'a str>,
+        /// To what.
+        role: Option<Role>,
+    },
+}
+
+/// Why bytes are not an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidEvent {
+    /// No bytes, or another version's.
+    Version,
+    /// Not an archive of this version's types.
+    Archive,
+    /// Larger than [`EVENT_BYTES_MAX`].
+    TooLarge,
+}
+
+/// A sealed event: immutable bytes that a store, a mailbox and many packets share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    bytes: Arc<[u8]>,
+}
+
+/// An event before the store gave it its place: `seq`, `time` and `lamport` are still 0.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Draft {
+    bytes: Arc<[u8]>,
+}
+
+fn view(bytes: &[u8]) -> Result<&ArchivedEventV1<'_>, InvalidEvent> {
+    match bytes.split_first() {
+        Some((&EVENT_VERSION, archive)) => {
+            rkyv::access::<ArchivedEventV1<'_>, Failure>(archive).map_err(|_| InvalidEvent::Archive)
+        }
+        _ => Err(InvalidEvent::Version),
+    }
+}
+
+impl Draft {
+    /// Encodes an event; its `seq`, `time` and `lamport` are taken as 0.
+    ///
+    /// # Errors
+    /// [`InvalidEvent::TooLarge`] when the bytes exceed [`EVENT_BYTES_MAX`].
+    pub fn encode(event: &EventV1<'_>) -> Result<Self, InvalidEvent> {
+        let unsealed = EventV1 { seq: 0, time: 0, lamport: 0, ..*event };
+        let bytes = rkyv::api::high::to_bytes_in::<_, Failure>(&unsealed, vec![EVENT_VERSION])
+            .map_err(|_| InvalidEvent::Archive)?;
+        if bytes.len() > EVENT_BYTES_MAX {
+            return Err(InvalidEvent::TooLarge);
+        }
+        Ok(Self { bytes: bytes.into() })
+    }
+
+    /// The draft's fields.
+    #[must_use]
+    pub fn view(&self) -> &ArchivedEventV1<'_> {
+        view(&self.bytes).expect("encoded by this process")
+    }
+
+    /// Bytes of the encoding.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Gives the event its place. Copies nothing.
+    #[must_use]
+    pub fn seal(mut self, seq: u64, time: u64, lamport: u64) -> Event {
+        let bytes = Arc::get_mut(&mut self.bytes).expect("a draft has one holder");
+        // rkyv puts the root last; our features fix every integer as little-endian at any address.
+        let root = bytes.len() - size_of::<ArchivedEventV1<'_>>();
+        let fields = [
+            (offset_of!(ArchivedEventV1<'_>, seq), seq),
+            (offset_of!(ArchivedEventV1<'_>, time), time),
+            (offset_of!(ArchivedEventV1<'_>, lamport), lamport),
+        ];
+        for (offset, value) in fields {
+            bytes[root + offset..root + offset + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        Event { bytes: self.bytes }
+    }
+}
+
+impl Event {
+    /// Takes an event from outside of the process: the store, another node.
+    ///
+    /// # Errors
+    /// When the bytes are not one whole event of a known version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidEvent> {
+        view(bytes)?;
+        Ok(Self { bytes: bytes.into() })
+    }
+
+    /// The version byte and the archive: what the store keeps and an rkyv client gets.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The event's fields.
+    #[must_use]
+    pub fn view(&self) -> &ArchivedEventV1<'_> {
+        view(&self.bytes).expect("validated when it was made")
+    }
+
+    /// Place in the log, from 1; 0 for a signal.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.view().seq.to_native()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealing_writes_seq_time_and_lamport_and_nothing_else() {
+        let content =
+            ContentV1::Message { kind: "text", body: "a longer body", meta: Some("{}"), reply_to: Some(7) };
+        let event = EventV1 {
+            seq: 9,
+            time: 9,
+            lamport: 9,
+            conversation: "c",
+            sender: "alice",
+            device: "d",
+            id: "1",
+            content,
+        };
+        let draft = Draft::encode(&event).unwrap();
+        assert_eq!(draft.view().seq, 0);
+        let sealed = draft.seal(1 << 40, 2, 3);
+        let view = sealed.view();
+        assert_eq!((view.seq.to_native(), view.time.to_native(), view.lamport.to_native()), (1 << 40, 2, 3));
+        assert_eq!(&*view.sender, "alice");
+        let ArchivedContentV1::Message { body, meta, reply_to, .. } = &view.content else {
+            panic!("a message")
+        };
+        assert_eq!(&**body, "a longer body");
+        assert_eq!(meta.as_deref(), Some("{}"));
+        assert_eq!(reply_to.as_ref().map(|seq| seq.to_native()), Some(7));
+    }
+}

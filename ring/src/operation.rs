@@ -1,0 +1,64 @@
+//! What a shard asks of its ring and what the ring tells it: the two plain enums between them. The simulator is
+//! another kernel behind the same two.
+
+use core::net::SocketAddr;
+
+use crate::packet::Gather;
+use crate::token::Token;
+
+/// What a shard wants done with a socket.
+#[derive(Debug)]
+pub enum Operation {
+    /// Arm the socket: tell me whatever it receives, until [`Operation::Pause`]. An accepted socket is not armed.
+    Receive(Token),
+    /// Tell me nothing for now: the peer's window fills. What was under way may still come once.
+    Pause(Token),
+    /// Send, one at a time a socket: the completion brings the gather back.
+    Send(Token, Box<Gather>),
+    /// No more bytes will be sent (TCP FIN), behind a send under way.
+    Shutdown(Token),
+    /// Cancel what is in flight, drain it, close. [`Completion::Closed`] is the last that names the token.
+    Close(Token),
+}
+
+/// What happened to a socket.
+#[derive(Debug)]
+pub enum Completion<'a> {
+    /// A client connected. The shard answers with operations on the token, [`Operation::Close`] at last.
+    Accepted {
+        /// Its name from now on.
+        token: Token,
+        /// Which listener, by its place in the ring's configuration.
+        listener: u8,
+        /// Where it comes from.
+        peer: SocketAddr,
+    },
+    /// Bytes came. They lie in the kernel's buffer and are the shard's to change for the length of the call.
+    Received {
+        /// Where from.
+        token: Token,
+        /// Never empty.
+        bytes: &'a mut [u8],
+    },
+    /// The peer will send no more: its end of the stream, or a fault of the socket.
+    Ended {
+        /// Which.
+        token: Token,
+        /// The socket's error number (`errno`), 0 for a plain end of the stream.
+        error: i32,
+    },
+    /// A send came to its end: all, a part, or none of the gather's bytes went out.
+    Sent {
+        /// Where to.
+        token: Token,
+        /// Bytes taken by the kernel, or the negative `errno`.
+        result: i32,
+        /// What had been given.
+        gather: Box<Gather>,
+    },
+    /// The socket is closed and its slot free.
+    Closed {
+        /// Which.
+        token: Token,
+    },
+}

@@ -1,0 +1,67 @@
+//! Packets: encoded bytes that many connections of one shard share, and the gather of packets that one send takes.
+//!
+//! Whoever is in flight owns its memory: a gather moves into the ring with its operation and comes back with its
+//! completion. Buffers come from a pool and return to it, so that delivery allocates nothing once warm.
+
+use std::rc::Rc;
+
+/// Most packets in one gather.
+pub const GATHER_PACKETS_MAX: usize = 64;
+
+/// Encoded bytes, shared and immutable while shared. Belongs to one thread.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    bytes: Rc<Vec<u8>>,
+}
+
+impl Packet {
+    /// The bytes for the wire: one or more whole WebSocket frames.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Where packets get their memory and leave it.
+#[derive(Debug)]
+pub struct PacketPool {
+    free: Vec<Rc<Vec<u8>>>,
+    free_max: usize,
+    packet_bytes_kept_max: usize,
+}
+
+impl PacketPool {
+    /// A pool that keeps at most `free_max` unused buffers, none larger than `packet_bytes_kept_max`.
+    #[must_use]
+    pub fn new(free_max: usize, packet_bytes_kept_max: usize) -> Self {
+        Self { free: Vec::new(), free_max, packet_bytes_kept_max }
+    }
+
+    /// Makes a packet of what `write` appends to an empty buffer.
+    pub fn packet(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Packet {
+        let mut bytes = self.free.pop().unwrap_or_default();
+        let buffer = Rc::get_mut(&mut bytes).expect("a free buffer has one holder");
+        buffer.clear();
+        write(buffer);
+        Packet { bytes }
+    }
+
+    /// Takes a packet back; the last holder's return frees the buffer for the next.
+    pub fn release(&mut self, packet: Packet) {
+        let keep = Rc::strong_count(&packet.bytes) == 1
+            && self.free.len() < self.free_max
+            && packet.bytes.capacity() <= self.packet_bytes_kept_max;
+        if keep {
+            self.free.push(packet.bytes);
+        }
+    }
+}
+
+/// The packets of one send, in order: at most [`GATHER_PACKETS_MAX`].
+#[derive(Debug, Default)]
+pub struct Gather {
+    /// The packets, not empty while in flight.
+    pub packets: Vec<Packet>,
+    /// Bytes of the first packet that went out before (a short send).
+    pub skip: usize,
+}

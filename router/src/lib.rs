@@ -1,0 +1,34 @@
+//! The router shard: owner of conversations and users. Pure: one completion in, operations out.
+//!
+//! Never touches a socket, the disk or a clock.
+
+use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
+use storage::request::{Outcome, Request, RequestId};
+
+/// What happened, for a router shard.
+#[derive(Debug)]
+pub enum Completion {
+    /// An envelope from a gateway shard, the API or another router shard.
+    Envelope(ToRouter),
+    /// The store answers a request.
+    Store(RequestId, Outcome),
+    /// The store's queue was full: the request comes back.
+    StoreFull(RequestId, Request),
+    /// A gateway shard's mailbox was full for the envelope's lane: it comes back.
+    GatewayFull(GatewayId, ToGateway),
+    /// A router shard's mailbox was full: the envelope comes back.
+    RouterFull(RouterId, ToRouter),
+    /// Time passed: at least every 100 ms, and at [`crate::RouterShard::deadline`].
+    Tick,
+}
+
+/// What a router shard wants done, in this order.
+#[derive(Debug)]
+pub enum Operation {
+    /// Put an envelope into a gateway shard's mailbox, or give it back.
+    ToGateway(GatewayId, ToGateway),
+    /// Put an envelope into a router shard's mailbox, or give it back.
+    ToRouter(RouterId, ToRouter),
+    /// Hand a request to the store's driver, or give it back.
+    Store(RequestId, Request),
+}

@@ -1,0 +1,81 @@
+//! The interface that an engine serves, shaped by what FoundationDB serves as it stands: reads in batches at one
+//! version, a commit of writes that fails when a key it read was changed meanwhile, and results that come later.
+//!
+//! Bounds, all asserted where a commit is built: key ≤ 1 KB, value < 100 KB, writes of one commit < 1 MB.
+
+/// Bytes of an ordered key.
+pub type Key = Vec<u8>;
+/// Bytes of a value.
+pub type Value = Vec<u8>;
+
+/// Longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 1_000;
+/// Longest value, in bytes (FoundationDB: 100,000).
+pub const VALUE_BYTES_MAX: usize = 99_000;
+/// All writes of one commit, in bytes (FoundationDB: 10 MB; its advice: under 1 MB).
+pub const COMMIT_BYTES_MAX: usize = 1_000_000;
+
+/// One read of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// One key's value. A conflict range of the transaction when `conflict`.
+    Get {
+        /// Which key.
+        key: Key,
+        /// True: the commit fails if somebody else changed it since.
+        conflict: bool,
+    },
+    /// Keys of `begin <= key < end`, in order, snapshot (no conflict).
+    Range {
+        /// First key.
+        begin: Key,
+        /// Behind the last key.
+        end: Key,
+        /// At most so many pairs (≥ 1).
+        limit: usize,
+        /// Stop behind the pair that reaches so many bytes of keys and values.
+        bytes_max: usize,
+        /// True: from the end downwards.
+        reverse: bool,
+    },
+}
+
+/// What came of one read of a batch, in the batch's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Of a get.
+    Value(Option<Value>),
+    /// Of a range.
+    Pairs {
+        /// In the order asked for.
+        pairs: Vec<(Key, Value)>,
+        /// True when a bound ended it before the range did.
+        more: bool,
+    },
+}
+
+/// One write of a commit, applied in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Sets a key.
+    Set(Key, Value),
+    /// Removes a key, there or not.
+    Clear(Key),
+    /// Removes keys of `begin <= key < end`.
+    ClearRange(Key, Key),
+}
+
+/// Why an engine could not do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineError {
+    /// A key that the transaction had read was changed: run it again (FoundationDB 1020).
+    Conflict,
+    /// The commit may or may not have happened: run it again, the client ids tell (FoundationDB 1021).
+    Unknown,
+    /// The transaction took too long: run it again (FoundationDB 1007).
+    TooOld,
+    /// The engine is away for now; nothing was done.
+    Unavailable,
+    /// The engine can't go on: a failed sync, a full disk, damage. Nothing is taken any more.
+    Poisoned(String),
+}
