@@ -2,6 +2,14 @@
 //!
 //! Never touches a socket, the disk or a clock.
 
+pub use counters::{Counters, HISTOGRAM_BUCKETS, Histogram};
+pub use settings::Settings;
+pub use shard::RouterShard;
+
+mod counters;
+mod settings;
+mod shard;
+
 use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
 use storage::request::{Outcome, Request, RequestId};
 
@@ -23,6 +31,9 @@ pub enum Completion {
 }
 
 /// What a router shard wants done, in this order.
+///
+/// Whoever executes them keeps the order of each destination: once it gave an envelope back, it gives back every
+/// later *required* one to the same mailbox, in order, until it has handled what came back and polls anew.
 #[derive(Debug)]
 pub enum Operation {
     /// Put an envelope into a gateway shard's mailbox, or give it back.
