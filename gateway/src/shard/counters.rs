@@ -1,0 +1,155 @@
+//! Counters: what a gateway shard has done, as plain numbers that its loop publishes. Nothing here is read by the shard.
+
+use protocol::error::{CloseCode, ErrorCode};
+
+/// Upper ends of the buckets of [`Histogram`]: powers of two from 1 to 2^22, then everything above.
+const BUCKETS: usize = 24;
+
+/// Counts of values by powers of two: bucket `i` counts those up to 2^i and above the bucket before; the last all above.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
+    /// How many fell into each bucket.
+    pub buckets: [u64; BUCKETS],
+    /// Sum of all values.
+    pub sum: u64,
+    /// How many values.
+    pub count: u64,
+}
+
+impl Histogram {
+    /// Counts one value.
+    pub fn record(&mut self, value: u64) {
+        let bucket = (u64::BITS - value.saturating_sub(1).leading_zeros()) as usize;
+        self.buckets[bucket.min(BUCKETS - 1)] += 1;
+        self.sum = self.sum.saturating_add(value);
+        self.count += 1;
+    }
+
+    /// The largest value of a bucket; `None` for the last, which has no end.
+    #[must_use]
+    pub fn upper_bound(bucket: usize) -> Option<u64> {
+        (bucket + 1 < BUCKETS).then(|| 1 << bucket)
+    }
+}
+
+/// The close codes that are counted by name.
+const CLOSE_CODES: [CloseCode; 14] = [
+    CloseCode::NORMAL,
+    CloseCode::GOING_AWAY,
+    CloseCode::PROTOCOL_ERROR,
+    CloseCode::UNSUPPORTED,
+    CloseCode::INVALID_DATA,
+    CloseCode::TOO_LARGE,
+    CloseCode::INTERNAL,
+    CloseCode::MISUSE,
+    CloseCode::UNAUTHORIZED,
+    CloseCode::BLOCKED,
+    CloseCode::HEARTBEAT,
+    CloseCode::REPLACED,
+    CloseCode::OVER_LIMIT,
+    CloseCode::DRAINING,
+];
+
+/// Everything counted since the shard began, and a few gauges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Sockets accepted.
+    pub accepted: u64,
+    /// Gauge: sockets now, whatever their state.
+    pub connections: u64,
+    /// Gauge: sessions that were welcomed and have not ended.
+    pub sessions: u64,
+    /// Upgrades answered with 101.
+    pub upgrades: u64,
+    /// HTTP requests answered with anything else.
+    pub upgrades_refused: u64,
+    /// Tokens and tickets refused.
+    pub tokens_refused: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes taken by the kernel.
+    pub bytes_out: u64,
+    /// WebSocket frames and messages received.
+    pub frames_in: u64,
+    /// Packets put into outboxes.
+    pub packets_out: u64,
+    /// Stored sends, edits, deletions and reactions handed to a router.
+    pub sends: u64,
+    /// Ephemeral sends handed to a router.
+    pub signals: u64,
+    /// Acks sent to clients.
+    pub acks: u64,
+    /// Events put into outboxes, one a receiver.
+    pub deliveries: u64,
+    /// Members reached by one published event.
+    pub fan_out: Histogram,
+    /// Milliseconds from an event's `time` to its delivery into outboxes.
+    pub delivery_ms: Histogram,
+    /// Times that an outbox was full and its conversation went into lag mode.
+    pub lags: u64,
+    /// `lagging` frames: times that a connection was too far behind.
+    pub lag_jumps: u64,
+    /// Backlog pulls for lagging connections.
+    pub backlog_pulls: u64,
+    /// Backlog pulls for rooms that missed publishes.
+    pub room_pulls: u64,
+    /// Ephemeral frames dropped since an outbox was half full.
+    pub ephemeral_dropped: u64,
+    /// Frames refused over a rate.
+    pub rate_limited: u64,
+    /// Envelopes that came back since a router's mailbox was full.
+    pub router_full: u64,
+    /// Pings sent.
+    pub pings: u64,
+    /// Gauge: rooms now.
+    pub rooms: u64,
+    /// Gauge: memberships of connections in rooms now.
+    pub attachments: u64,
+    /// Gauge: bytes in outboxes now, shared ones counted each time.
+    pub outbox_bytes: u64,
+    /// Gauge: bytes of unfinished input now.
+    pub input_bytes: u64,
+    /// Close frames sent, by the place of their code in [`Counters::close_codes`].
+    closes: [u64; CLOSE_CODES.len()],
+    /// Errors answered, by the code's number.
+    errors: [u64; 10],
+}
+
+impl Counters {
+    pub(super) fn count_close(&mut self, code: CloseCode) {
+        if let Some(at) = CLOSE_CODES.iter().position(|known| *known == code) {
+            self.closes[at] += 1;
+        }
+    }
+
+    pub(super) fn count_error(&mut self, code: ErrorCode) {
+        self.errors[code as usize] += 1;
+    }
+
+    /// Close frames sent, by code.
+    pub fn close_codes(&self) -> impl Iterator<Item = (CloseCode, u64)> + '_ {
+        CLOSE_CODES.into_iter().zip(self.closes.iter().copied())
+    }
+
+    /// Errors answered with this code.
+    #[must_use]
+    pub fn errors(&self, code: ErrorCode) -> u64 {
+        self.errors[code as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_falls_into_the_first_bucket_that_holds_it() {
+        for (value, bucket) in [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (1 << 22, 22), (u64::MAX, 23)]
+        {
+            let mut histogram = Histogram::default();
+            histogram.record(value);
+            assert_eq!(histogram.buckets[bucket], 1, "{value}");
+            assert!(Histogram::upper_bound(bucket).is_none_or(|bound| value <= bound));
+        }
+    }
+}
