@@ -1,0 +1,63 @@
+//! Which call is answered by which function; what every answer has in common.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{Method, StatusCode};
+use axum::routing::{MethodRouter, delete, get, patch, post};
+use protocol::error::ErrorCode;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::{conversations, health, members, messages, users};
+
+/// One call: a method on a path.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    handler: MethodRouter<Arc<Context>>,
+}
+
+/// Every call there is.
+pub(crate) fn all() -> Vec<Route> {
+    const CONVERSATION: &str = "/v1/conversations/{conversation}";
+    const MEMBERS: &str = "/v1/conversations/{conversation}/members";
+    const MEMBER: &str = "/v1/conversations/{conversation}/members/{user}";
+    const MESSAGES: &str = "/v1/conversations/{conversation}/messages";
+    let routes = [
+        (Method::POST, "/v1/conversations", post(conversations::create)),
+        (Method::GET, CONVERSATION, get(conversations::show)),
+        (Method::PATCH, CONVERSATION, patch(conversations::rename)),
+        (Method::DELETE, CONVERSATION, delete(conversations::remove)),
+        (Method::GET, MEMBERS, get(members::list)),
+        (Method::POST, MEMBERS, post(members::add)),
+        (Method::PATCH, MEMBER, patch(members::set_role)),
+        (Method::DELETE, MEMBER, delete(members::remove)),
+        (Method::POST, MESSAGES, post(messages::send)),
+        (Method::GET, "/v1/users/{user}/conversations", get(users::conversations)),
+        (Method::GET, "/v1/users/{user}/presence", get(users::presence)),
+        (Method::GET, "/healthz", get(health::alive)),
+        (Method::GET, "/readyz", get(health::ready)),
+        (Method::GET, "/metrics", get(health::metrics)),
+    ];
+    routes.into_iter().map(|(method, path, handler)| Route { method, path, handler }).collect()
+}
+
+/// The whole API.
+pub(crate) fn router(context: Arc<Context>) -> Router {
+    all()
+        .into_iter()
+        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(context)
+}
+
+async fn unknown_path() -> Failure {
+    Failure::new(ErrorCode::NotFound, "there is no such call; `/v1/openapi.json` lists them all")
+}
+
+async fn wrong_method() -> Failure {
+    Failure::bad_request("the call has no such method; `Allow` names the ones it has")
+        .with_status(StatusCode::METHOD_NOT_ALLOWED)
+}
