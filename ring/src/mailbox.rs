@@ -1,0 +1,112 @@
+//! Mailboxes: bounded queues into one core from all others, with one wake a batch. Knows no lanes and no envelopes:
+//! how far an item may fill the queue is a number that comes with it.
+
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::waker::Waker;
+
+/// A bounded queue with many senders and one receiver. Its clones are the same queue.
+#[derive(Debug)]
+pub struct Mailbox<T> {
+    queue: Arc<ArrayQueue<T>>,
+}
+
+impl<T> Clone for Mailbox<T> {
+    fn clone(&self) -> Self {
+        Self { queue: Arc::clone(&self.queue) }
+    }
+}
+
+impl<T> Mailbox<T> {
+    /// A mailbox for at most `items_max` items, which are allocated at once.
+    ///
+    /// # Panics
+    /// `items_max` is 0.
+    #[must_use]
+    pub fn new(items_max: usize) -> Self {
+        Self { queue: Arc::new(ArrayQueue::new(items_max)) }
+    }
+
+    /// Puts an item at the end, and wakes nobody: see [`Sender::flush`].
+    ///
+    /// # Errors
+    /// Gives the item back if there are `fill_max` or more already, or the mailbox is full. Senders that push at the
+    /// same moment may pass `fill_max` by one item each; the mailbox's own bound is exact.
+    pub fn push(&self, item: T, fill_max: usize) -> Result<(), T> {
+        if self.queue.len() >= fill_max {
+            return Err(item);
+        }
+        self.queue.push(item)
+    }
+
+    /// Takes the oldest item.
+    #[must_use]
+    pub fn pop(&self) -> Option<T> {
+        self.queue.pop()
+    }
+
+    /// Items waiting, as of some moment during the call.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Most items it holds.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.queue.capacity()
+    }
+
+    /// A sender that wakes the mailbox's receiver through `waker`.
+    #[must_use]
+    pub fn sender(&self, waker: Waker) -> Sender<T> {
+        Sender { mailbox: self.clone(), waker, pushed: false }
+    }
+}
+
+/// One sender's end of a mailbox: it knows whether it owes the receiver a wake.
+#[derive(Clone, Debug)]
+pub struct Sender<T> {
+    mailbox: Mailbox<T>,
+    waker: Waker,
+    pushed: bool,
+}
+
+impl<T> Sender<T> {
+    /// Puts an item at the end. The receiver may sleep on until [`Sender::flush`].
+    ///
+    /// # Errors
+    /// Gives the item back, as [`Mailbox::push`] does.
+    pub fn push(&mut self, item: T, fill_max: usize) -> Result<(), T> {
+        self.mailbox.push(item, fill_max)?;
+        self.pushed = true;
+        Ok(())
+    }
+
+    /// Wakes the receiver if it sleeps and something was pushed since the last flush: once a batch.
+    pub fn flush(&mut self) {
+        if std::mem::take(&mut self.pushed) {
+            self.waker.wake();
+        }
+    }
+
+    /// The mailbox, to ask its length and bound.
+    #[must_use]
+    pub fn mailbox(&self) -> &Mailbox<T> {
+        &self.mailbox
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

@@ -1,0 +1,107 @@
+//! The buffers that receives borrow, from just before the kernel writes to just after the shard has read. Touched
+//! lazily: what is never used at the same time costs no memory.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+/// Equal buffers in one piece of memory; the last given back is the first taken, for it is warm.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    base: NonNull<u8>,
+    layout: Layout,
+    buffer_bytes: usize,
+    free: Vec<u16>,
+    count: u16,
+}
+
+impl Buffers {
+    /// # Panics
+    /// `count` or `buffer_bytes` is 0, or both together are beyond the address space.
+    pub(super) fn new(count: u16, buffer_bytes: u32) -> Self {
+        assert!(count > 0 && buffer_bytes > 0, "a ring needs a buffer to receive");
+        let buffer_bytes = buffer_bytes as usize;
+        let size = buffer_bytes.checked_mul(usize::from(count)).expect("the buffers fit the address space");
+        let layout = Layout::from_size_align(size, 4_096).expect("the buffers fit the address space");
+        // SAFETY: `size` is not 0, as asserted above.
+        let base = unsafe { alloc_zeroed(layout) };
+        let base = NonNull::new(base).unwrap_or_else(|| handle_alloc_error(layout));
+        Self { base, layout, buffer_bytes, free: (0..count).rev().collect(), count }
+    }
+
+    pub(super) fn bytes_each(&self) -> usize {
+        self.buffer_bytes
+    }
+
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.free.is_empty()
+    }
+
+    /// Buffers that somebody has.
+    pub(super) fn taken(&self) -> usize {
+        usize::from(self.count) - self.free.len()
+    }
+
+    /// Whether nobody has one.
+    pub(super) fn is_whole(&self) -> bool {
+        self.taken() == 0
+    }
+
+    /// Takes a buffer out: from now on it is the taker's (and the kernel's) alone.
+    pub(super) fn take(&mut self) -> Option<u16> {
+        self.free.pop()
+    }
+
+    /// Puts a buffer back.
+    pub(super) fn give(&mut self, buffer: u16) {
+        debug_assert!(!self.free.contains(&buffer), "a buffer is given back once");
+        self.free.push(buffer);
+    }
+
+    /// Where a buffer begins; it is [`Buffers::bytes_each`] long.
+    pub(super) fn pointer(&self, buffer: u16) -> *mut u8 {
+        assert!(buffer < self.count, "a buffer of this pool");
+        // SAFETY: below `count` buffers of `buffer_bytes` each, the offset stays inside the one allocation.
+        unsafe { self.base.as_ptr().add(usize::from(buffer) * self.buffer_bytes) }
+    }
+
+    /// The first `length` bytes of a buffer.
+    ///
+    /// # Safety
+    /// The buffer is taken, and the kernel is done with it.
+    pub(super) unsafe fn filled(&mut self, buffer: u16, length: usize) -> &mut [u8] {
+        assert!(length <= self.buffer_bytes, "the kernel fills no more than it was given");
+        // SAFETY: `pointer` is inside the allocation with `buffer_bytes` behind it, initialised (zeroed at first);
+        // the caller says that nobody else reads or writes them, and the borrow of `self` keeps it so.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer(buffer), length) }
+    }
+}
+
+impl Drop for Buffers {
+    fn drop(&mut self) {
+        if self.is_whole() {
+            // SAFETY: allocated in `new` with this layout; no buffer is with the kernel.
+            unsafe { dealloc(self.base.as_ptr(), self.layout) };
+        }
+        // Else the kernel may still write: the memory is left to it.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Buffers;
+
+    #[test]
+    fn a_pool_gives_each_buffer_once() {
+        let mut buffers = Buffers::new(2, 16);
+        let first = buffers.take().unwrap();
+        let second = buffers.take().unwrap();
+        assert_ne!(first, second);
+        assert!(buffers.take().is_none() && buffers.is_exhausted());
+        buffers.give(first);
+        assert_eq!(buffers.take(), Some(first));
+        assert_eq!(buffers.pointer(first).addr().abs_diff(buffers.pointer(second).addr()), 16);
+        buffers.give(first);
+        buffers.give(second);
+        assert!(buffers.is_whole());
+    }
+}
