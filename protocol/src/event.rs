@@ -245,6 +245,16 @@ impl Event {
         Ok(Self { bytes: bytes.into() })
     }
 
+    /// Takes the event's place away again, so that it can be sealed for another. Copies only what others hold, too.
+    #[must_use]
+    pub fn into_draft(mut self) -> Draft {
+        if Arc::get_mut(&mut self.bytes).is_none() {
+            self.bytes = Arc::from(&*self.bytes);
+        }
+        let unplaced = Draft { bytes: self.bytes }.seal(0, 0, 0);
+        Draft { bytes: unplaced.bytes }
+    }
+
     /// The version byte and the archive: what the store keeps and an rkyv client gets.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -294,5 +304,9 @@ mod tests {
         assert_eq!(&**body, "a longer body");
         assert_eq!(meta.as_deref(), Some("{}"));
         assert_eq!(reply_to.as_ref().map(|seq| seq.to_native()), Some(7));
+        let held = sealed.clone();
+        assert_eq!(sealed.into_draft(), Draft::encode(&event).unwrap());
+        assert_eq!(held.seq(), 1 << 40, "who else holds it sees no change");
+        assert_eq!(held.clone().into_draft().seal(1 << 40, 2, 3), held);
     }
 }

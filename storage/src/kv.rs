@@ -65,6 +65,41 @@ pub enum Write {
     ClearRange(Key, Key),
 }
 
+impl Write {
+    /// Bytes that count against [`COMMIT_BYTES_MAX`].
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Set(key, value) => key.len() + value.len(),
+            Self::Clear(key) => key.len(),
+            Self::ClearRange(begin, end) => begin.len() + end.len(),
+        }
+    }
+}
+
+/// Takes pairs as [`Read::Range`] asks for them: up to `limit`, and up to the one that reaches `bytes_max`.
+///
+/// # Errors
+/// The first error among the pairs.
+pub fn take_pairs<E>(
+    pairs: impl Iterator<Item = Result<(Key, Value), E>>,
+    limit: usize,
+    bytes_max: usize,
+) -> Result<Found, E> {
+    assert!(limit > 0, "a range asks for at least one pair");
+    let mut taken = Vec::new();
+    let mut bytes = 0;
+    for pair in pairs {
+        let (key, value) = pair?;
+        if taken.len() == limit || (bytes >= bytes_max && !taken.is_empty()) {
+            return Ok(Found::Pairs { pairs: taken, more: true });
+        }
+        bytes += key.len() + value.len();
+        taken.push((key, value));
+    }
+    Ok(Found::Pairs { pairs: taken, more: false })
+}
+
 /// Why an engine could not do it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineError {

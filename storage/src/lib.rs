@@ -3,5 +3,15 @@
 //!
 //! Knows nothing of connections or nodes.
 
+pub mod content;
+pub mod damage;
+pub mod driver;
+pub mod engine;
+pub mod key;
 pub mod kv;
 pub mod request;
+mod run;
+pub mod transaction;
+pub mod value;
+
+pub use run::{claim, run};

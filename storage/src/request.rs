@@ -7,6 +7,10 @@ use protocol::envelope::{Change, Conversation, Member};
 use protocol::event::{Draft, Event, Role};
 use protocol::frame::{ChatListEntry, Range};
 use protocol::id::{ConversationId, ConversationKey, DeviceId, UserId, UserKey};
+use protocol::limits::ID_BYTES_MAX;
+use protocol::placement::Slot;
+
+use crate::kv::COMMIT_BYTES_MAX;
 
 /// A router shard's word for a request, echoed in its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,9 +92,14 @@ pub enum Request {
         /// Which.
         conversation: ConversationKey,
     },
+    /// A new owner takes slots over: whoever held them before is fenced from now on.
+    Claim {
+        /// Which (at most all of them).
+        slots: Box<[Slot]>,
+    },
 }
 
-/// Appends of one transaction: bounded by [`crate::kv::COMMIT_BYTES_MAX`], each conversation once.
+/// Appends of one transaction: each conversation once, and [`AppendBatch::store_bytes`] at most [`COMMIT_BYTES_MAX`].
 #[derive(Debug)]
 pub struct AppendBatch {
     /// The tenure. All conversations lie in slots of one router shard.
@@ -108,6 +117,40 @@ pub struct ConversationAppend {
     pub conversation: ConversationKey,
     /// What, never empty.
     pub items: Vec<AppendItem>,
+}
+
+/// What an item writes beside its draft, at most: five keys and the values of the small ones.
+const ITEM_BYTES_MAX: usize = 5 * (4 * ID_BYTES_MAX + 64) + 4 * 64;
+/// What a conversation writes beside its items, at most: head and meta.
+const CONVERSATION_BYTES_MAX: usize = 2 * (2 * ID_BYTES_MAX + 32) + 512;
+
+const _: () = assert!(
+    CONVERSATION_BYTES_MAX + ITEM_BYTES_MAX + protocol::limits::EVENT_BYTES_MAX <= COMMIT_BYTES_MAX,
+    "the largest event fits a transaction"
+);
+
+impl AppendBatch {
+    /// The most that the batch may write, in bytes.
+    #[must_use]
+    pub fn store_bytes(&self) -> usize {
+        self.conversations.iter().map(ConversationAppend::store_bytes).sum()
+    }
+}
+
+impl ConversationAppend {
+    /// The most that these appends may write, in bytes.
+    #[must_use]
+    pub fn store_bytes(&self) -> usize {
+        CONVERSATION_BYTES_MAX + self.items.iter().map(AppendItem::store_bytes).sum::<usize>()
+    }
+}
+
+impl AppendItem {
+    /// The most that this item may write, in bytes.
+    #[must_use]
+    pub fn store_bytes(&self) -> usize {
+        ITEM_BYTES_MAX + self.draft.as_bytes().len()
+    }
 }
 
 /// One event to append.
@@ -246,6 +289,8 @@ pub enum Outcome {
         /// Whose chat lists it was taken from.
         members: Vec<UserId>,
     },
+    /// The slots are the asker's, under this epoch.
+    Claimed(Epoch),
     /// Nothing was stored or read.
     Failed(Failure),
 }

@@ -1,0 +1,249 @@
+//! The loop of the store thread: take a group, run it, sync, answer.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use protocol::envelope::RouterId;
+use protocol::id::ConversationKey;
+
+use super::metrics::State;
+use super::queue::{Job, Queue};
+use super::{Answer, Flush, Settings};
+use crate::engine::Engine;
+use crate::key::{self, StoreKey};
+use crate::kv::{EngineError, Found, Read};
+use crate::request::{Epoch, Failure, Outcome, Request, RequestId};
+use crate::transaction::{Reply, Step, Transaction};
+
+/// Transactions of several commits (removals) that are under way at once; one more runs through in one go.
+const UNDER_WAY_MAX: usize = 64;
+/// Removals that are taken up again in one go.
+const REMOVALS_PIECE: usize = 1_000;
+
+pub(super) struct Worker {
+    engine: Engine,
+    epoch: Epoch,
+    settings: Settings,
+    queue: Arc<Queue>,
+    answer: Answer,
+    flush: Flush,
+    /// The requests of this group that are over, with their outcomes.
+    over: Vec<(Asker, Outcome)>,
+    /// Transactions of several commits: each goes on by one commit a group, so that nobody waits for a long removal.
+    under_way: VecDeque<UnderWay>,
+    commits: u64,
+}
+
+/// To whom an outcome goes.
+#[derive(Clone, Copy, Debug)]
+struct Asker {
+    router: RouterId,
+    id: RequestId,
+    since: Instant,
+}
+
+/// A transaction between two commits; nobody asked for those that the store takes up by itself.
+struct UnderWay {
+    asker: Option<Asker>,
+    transaction: Transaction,
+    step: Step,
+}
+
+impl Worker {
+    pub(super) fn new(
+        engine: Engine,
+        epoch: Epoch,
+        settings: Settings,
+        queue: Arc<Queue>,
+        answer: Answer,
+        flush: Flush,
+    ) -> Self {
+        let (over, under_way) = (Vec::new(), VecDeque::new());
+        Self { engine, epoch, settings, queue, answer, flush, over, under_way, commits: 0 }
+    }
+
+    pub(super) fn run(mut self) -> Result<(), EngineError> {
+        let mut result = self.resume_removals();
+        while result.is_ok() && self.turn() {
+            result = self.close_group();
+        }
+        if let Err(error) = &result {
+            self.refuse_until_closed(error);
+        }
+        self.queue.metrics().set_state(State::Stopped);
+        result.and_then(|()| self.engine.close())
+    }
+
+    /// Takes and runs a group; false when there is none and none will come.
+    fn turn(&mut self) -> bool {
+        loop {
+            self.step_under_way();
+            let mut bytes = 0;
+            let mut taken = 0;
+            while taken < self.settings.group_requests_max && bytes < self.settings.group_bytes_max {
+                let Some(job) = self.queue.pop() else { break };
+                bytes += match &job.request {
+                    Request::Append(batch) => batch.store_bytes(),
+                    _ => 0,
+                };
+                taken += 1;
+                self.take(job);
+            }
+            if taken > 0 || !self.over.is_empty() || self.commits > 0 {
+                return true;
+            }
+            if self.queue.is_closed() && self.queue.len() == 0 && self.under_way.is_empty() {
+                return false;
+            }
+            if self.under_way.is_empty() {
+                self.queue.wait();
+            }
+        }
+    }
+
+    fn take(&mut self, job: Job) {
+        let asker = Asker { router: job.router, id: job.id, since: job.since };
+        let request = job.request;
+        // A transaction that breaks an assertion is our fault: it is answered like a poisoned store, and so is all else.
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            let (transaction, step) = Transaction::begin(request);
+            self.go_on(UnderWay { asker: Some(asker), transaction, step });
+        }));
+        if ran.is_err() {
+            self.over.push((asker, Outcome::Failed(Failure::Poisoned(FAULT.to_owned()))));
+            self.engine.poison(FAULT);
+        }
+    }
+
+    fn step_under_way(&mut self) {
+        if let Some(under_way) = self.under_way.pop_front() {
+            let asker = under_way.asker;
+            if catch_unwind(AssertUnwindSafe(|| self.go_on(under_way))).is_err() {
+                let outcome = Outcome::Failed(Failure::Poisoned(FAULT.to_owned()));
+                self.over.extend(asker.map(|asker| (asker, outcome)));
+                self.engine.poison(FAULT);
+            }
+        }
+    }
+
+    /// Runs a transaction up to its end, or behind its next commit.
+    fn go_on(&mut self, mut under_way: UnderWay) {
+        loop {
+            let (result, commit) = match under_way.step {
+                Step::Read(reads) => (self.engine.read(&reads).map(Reply::Found), false),
+                Step::Commit(writes) => {
+                    self.commits += 1;
+                    (self.engine.commit(writes).map(|()| Reply::Committed), true)
+                }
+                Step::Done(outcome) => {
+                    self.over.extend(under_way.asker.map(|asker| (asker, outcome)));
+                    return;
+                }
+            };
+            under_way.step = under_way.transaction.resume(result);
+            let goes_on = !matches!(under_way.step, Step::Done(_));
+            if commit && goes_on && self.under_way.len() < UNDER_WAY_MAX {
+                return self.under_way.push_back(under_way);
+            }
+        }
+    }
+
+    /// Syncs, then answers.
+    fn close_group(&mut self) -> Result<(), EngineError> {
+        let commits = std::mem::take(&mut self.commits);
+        let synced = self.engine.sync();
+        if let Err(error) = &synced {
+            self.queue.metrics().set_state(State::Poisoned);
+            let failure = failure_of(error);
+            for (_, outcome) in &mut self.over {
+                *outcome = Outcome::Failed(failure.clone());
+            }
+        }
+        self.queue.metrics().count_group(self.over.len(), commits, commits > 0);
+        self.answer_all();
+        // A poisoned engine goes on with reads of what is durable, and refuses commits by itself.
+        Ok(())
+    }
+
+    fn answer_all(&mut self) {
+        let now = Instant::now();
+        for (asker, outcome) in self.over.drain(..) {
+            if let Outcome::Failed(failure) = &outcome {
+                self.queue.metrics().count_failed();
+                if matches!(failure, Failure::Poisoned(_)) {
+                    self.queue.metrics().set_state(State::Poisoned);
+                }
+            }
+            self.queue.metrics().latency.record(now.saturating_duration_since(asker.since));
+            (self.answer)(asker.router, asker.id, outcome);
+        }
+        (self.flush)();
+    }
+
+    /// Takes removals up again that did not end.
+    fn resume_removals(&mut self) -> Result<(), EngineError> {
+        let (mut begin, end) = key::removals();
+        loop {
+            let read = Read::Range {
+                begin: begin.clone(),
+                end: end.clone(),
+                limit: REMOVALS_PIECE,
+                bytes_max: usize::MAX,
+                reverse: false,
+            };
+            let found = self.engine.read(&[read])?.pop();
+            let Some(Found::Pairs { pairs, more }) = found else {
+                unreachable!("an engine answers a range with pairs");
+            };
+            for (key, _) in &pairs {
+                match StoreKey::decode(key) {
+                    Ok(StoreKey::Removal(of)) => self.resume_removal(of),
+                    _ => return Err(EngineError::Poisoned("a note of a removal is damaged".to_owned())),
+                }
+            }
+            match pairs.into_iter().next_back() {
+                Some((last, _)) if more => begin = key::behind(last),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn resume_removal(&mut self, conversation: ConversationKey) {
+        let request = Request::Remove { epoch: self.epoch, conversation };
+        let (transaction, step) = Transaction::begin(request);
+        self.go_on(UnderWay { asker: None, transaction, step });
+    }
+
+    /// Answers everything with the failure until no more can come.
+    fn refuse_until_closed(&mut self, error: &EngineError) {
+        self.queue.metrics().set_state(State::Poisoned);
+        let failure = failure_of(error);
+        let under_way = std::mem::take(&mut self.under_way);
+        let askers = under_way.into_iter().filter_map(|under_way| under_way.asker);
+        self.over.extend(askers.map(|asker| (asker, Outcome::Failed(failure.clone()))));
+        loop {
+            while let Some(job) = self.queue.pop() {
+                let asker = Asker { router: job.router, id: job.id, since: job.since };
+                self.over.push((asker, Outcome::Failed(failure.clone())));
+            }
+            self.answer_all();
+            if self.queue.is_closed() && self.queue.len() == 0 {
+                return;
+            }
+            self.queue.wait();
+        }
+    }
+}
+
+/// What a request that broke an assertion is answered.
+const FAULT: &str = "a fault of the store's own: see the message of the panic";
+
+fn failure_of(error: &EngineError) -> Failure {
+    match error {
+        EngineError::Poisoned(why) => Failure::Poisoned(why.clone()),
+        EngineError::Unavailable => Failure::Unavailable,
+        EngineError::Conflict | EngineError::TooOld | EngineError::Unknown => Failure::Unknown,
+    }
+}

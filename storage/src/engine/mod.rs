@@ -1,0 +1,64 @@
+//! The engines of one node, as a plain enum. Each serves the reads and writes of `kv.rs`: a commit is whole and seen at
+//! once by later reads, and durable after the next sync.
+//!
+//! An engine knows nothing of the key layout but where it ends.
+
+pub mod memory;
+
+pub use memory::MemoryEngine;
+
+use crate::kv::{EngineError, Found, Read, Write};
+
+/// An engine.
+#[derive(Debug)]
+pub enum Engine {
+    /// Keeps everything in memory: tests, simulation, trying things out.
+    Memory(MemoryEngine),
+}
+
+impl Engine {
+    /// Reads, in order, what has been committed.
+    ///
+    /// # Errors
+    /// [`EngineError::Poisoned`] when the bytes can't be read.
+    pub fn read(&mut self, reads: &[Read]) -> Result<Vec<Found>, EngineError> {
+        match self {
+            Self::Memory(engine) => Ok(engine.read(reads)),
+        }
+    }
+
+    /// Commits all of `writes` or nothing. Durable only after the next [`Engine::sync`].
+    ///
+    /// # Errors
+    /// [`EngineError::Poisoned`] after a failed sync.
+    pub fn commit(&mut self, writes: Vec<Write>) -> Result<(), EngineError> {
+        match self {
+            Self::Memory(engine) => engine.commit(writes),
+        }
+    }
+
+    /// Makes all commits durable. Does nothing when there are none to sync.
+    ///
+    /// # Errors
+    /// [`EngineError::Poisoned`] when it failed: what was not synced may or may not be durable, and is no longer read.
+    pub fn sync(&mut self) -> Result<(), EngineError> {
+        match self {
+            Self::Memory(engine) => engine.sync(),
+        }
+    }
+
+    /// Takes no commits any more, as after a failed sync.
+    pub fn poison(&mut self, why: &str) {
+        match self {
+            Self::Memory(engine) => engine.poison(why),
+        }
+    }
+
+    /// Ends its work in order: what was committed is durable.
+    ///
+    /// # Errors
+    /// [`EngineError::Poisoned`] when that could not be done, or not any more.
+    pub fn close(&mut self) -> Result<(), EngineError> {
+        self.sync()
+    }
+}
