@@ -4,9 +4,20 @@
 //! # How a socket is armed
 //!
 //! A socket that waits holds one multishot *poll*. When it fires, a receive into a buffer of the pool is submitted at
-//! once, in the same turn, and completes at once. So an idle socket holds no buffer, the pool is never exhausted by
-//! sockets that wait, and turns are fair by a queue: each ready socket gets one buffer a turn, in the order in which
-//! they got ready.
+//! once, in the same turn, and completes at once, because it never waits. So a socket that waits holds no buffer, the
+//! kernel needs no provided-buffer ring, and nothing ends with ENOBUFS: what is readable stands in a queue and gets a
+//! buffer a pass, at most two passes a turn.
+//!
+//! Measured (`cargo run --release -p ring --example arming`; Linux 6.18, 2 virtual CPUs, loopback; medians of 7):
+//!
+//! | armed by | kernel memory a socket | CPU a message: 1 a turn | 32 a turn | 512 a turn | 32 of 16 KiB a turn |
+//! |---|---|---|---|---|---|
+//! | multishot receive, provided buffers | 708 B | 2.6 µs | 2.9 µs | 4.0 µs | 11.2 µs |
+//! | receive, provided buffers | 710 B | 3.4 µs | 3.3 µs | 4.5 µs | 12.2 µs |
+//! | **multishot poll, then receive** | **243 B** | **2.8 µs** | **2.7 µs** | **3.8 µs** | **11.4 µs** |
+//! | poll, then receive | 243 B | 3.2 µs | 2.9 µs | 3.9 µs | 11.7 µs |
+//!
+//! A third of the memory for the same time; only a lone message pays for its second system call.
 mod accepts;
 mod buffers;
 mod queue;
@@ -41,7 +52,7 @@ use crate::waker::Waker;
 const DRAIN_TURNS_MAX: u32 = 100;
 const DRAIN_TURN: Duration = Duration::from_millis(10);
 
-/// How large a ring is. Costs a ring about 64 bytes an entry of the first queue, 16 of the second, 40 a slot, and of the
+/// How large a ring is. Costs a ring about 64 bytes an entry of the first queue, 16 of the second, 32 a slot, and of the
 /// buffers as many as were ever in use together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {

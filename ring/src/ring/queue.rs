@@ -13,6 +13,7 @@ use crate::setup::SetupError;
 
 /// `IORING_REGISTER_RING_FDS` (io_uring_register(2)), which the crate remembers in a borrowed value only.
 const REGISTER_RING_FDS: u32 = 20;
+const UNREGISTER_RING_FDS: u32 = 21;
 
 /// A ring of the given sizes with all that is needed; without the indirection array where the kernel can.
 pub(crate) fn build(submissions: u32, completions: u32) -> io::Result<IoUring> {
@@ -60,8 +61,9 @@ struct RingRegistration {
 /// descriptor is the thread's own.
 pub(crate) struct Queue {
     ring: IoUring,
-    /// Index of the ring among the thread's registered rings.
-    registered: RawFd,
+    /// The ring's index among those registered with this thread, or its descriptor: `call_flags` says which.
+    target: RawFd,
+    call_flags: EnterFlags,
     wait_flags: EnterFlags,
     /// Entries the kernel had no room for, in order: empty but for a kernel short of memory.
     backlog: VecDeque<squeue::Entry>,
@@ -79,19 +81,21 @@ impl Queue {
         if !parameters.is_feature_nodrop() || !parameters.is_feature_ext_arg() {
             return Err(SetupError::KernelTooOld { release: crate::probe::kernel_release() });
         }
-        let mut wait_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG | EnterFlags::REGISTERED_RING;
+        // A thread may register 16 rings (IO_RINGFD_REG_MAX); one more works by its descriptor.
+        let (target, call_flags) = match register(ring.as_raw_fd()) {
+            Ok(index) => (index, EnterFlags::REGISTERED_RING),
+            Err(_) => (ring.as_raw_fd(), EnterFlags::empty()),
+        };
+        // Only shutdowns go to workers. One is enough, and a storm of them must not become one of threads.
+        ring.submitter()
+            .register_iowq_max_workers(&mut [1, 1])
+            .map_err(|error| SetupError::from_system("the bound of an io_uring's workers", error))?;
+        let mut wait_flags = call_flags | EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
         if parameters.is_feature_no_iowait() {
             wait_flags |= EnterFlags::NO_IOWAIT;
         }
-        let registered = register(ring.as_raw_fd()).map_err(SetupError::from_ring)?;
-        Ok(Self {
-            ring,
-            registered,
-            wait_flags,
-            backlog: VecDeque::new(),
-            enters: 0,
-            one_thread: PhantomData,
-        })
+        let backlog = VecDeque::new();
+        Ok(Self { ring, target, call_flags, wait_flags, backlog, enters: 0, one_thread: PhantomData })
     }
 
     pub(crate) fn submitter(&self) -> io_uring::Submitter<'_> {
@@ -168,7 +172,7 @@ impl Queue {
     fn flush(&mut self) {
         let submissions = self.ring.submission().len() as u32;
         // SAFETY: no argument is named; what the queued entries name is valid by the promise of `push`.
-        let result = unsafe { self.call(submissions, 0, EnterFlags::REGISTERED_RING, std::ptr::null()) };
+        let result = unsafe { self.call(submissions, 0, self.call_flags, std::ptr::null()) };
         // A refusal leaves the entries where they are: the next `enter` tries again and tells what is wrong.
         drop(result);
         self.refill();
@@ -197,11 +201,11 @@ impl Queue {
     ) -> io::Result<i64> {
         self.enters += 1;
         let argument_bytes = if argument.is_null() { 0 } else { size_of::<WaitArgument>() };
-        // SAFETY: the caller's promise about `argument`; the ring is registered as long as the thread lives.
+        // SAFETY: the caller's promise about `argument`; `target` is open or registered as long as `self` lives.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_io_uring_enter,
-                self.registered,
+                self.target,
                 submissions,
                 completions_min,
                 flags.bits(),
@@ -215,17 +219,8 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        let registration = RingRegistration { offset: self.registered as u32, reserved: 0, descriptor: 0 };
-        // SAFETY: one whole registration, read during the call. `IORING_UNREGISTER_RING_FDS` is the next number.
-        // It can only fail for an index that is not ours, and `registered` is.
-        unsafe {
-            libc::syscall(
-                libc::SYS_io_uring_register,
-                self.ring.as_raw_fd(),
-                REGISTER_RING_FDS + 1,
-                &raw const registration,
-                1,
-            );
+        if self.call_flags.contains(EnterFlags::REGISTERED_RING) {
+            unregister(self.ring.as_raw_fd(), self.target);
         }
     }
 }
@@ -239,4 +234,14 @@ fn register(ring: RawFd) -> io::Result<RawFd> {
         libc::syscall(libc::SYS_io_uring_register, ring, REGISTER_RING_FDS, &raw mut registration, 1)
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(registration.offset as RawFd) }
+}
+
+/// Gives the index back, so that the thread may register another ring.
+fn unregister(ring: RawFd, index: RawFd) {
+    let registration = RingRegistration { offset: index.unsigned_abs(), reserved: 0, descriptor: 0 };
+    // SAFETY: one whole registration, read during the call only.
+    let result = unsafe {
+        libc::syscall(libc::SYS_io_uring_register, ring, UNREGISTER_RING_FDS, &raw const registration, 1)
+    };
+    debug_assert_eq!(result, 1, "the index is this ring's");
 }

@@ -61,6 +61,96 @@ impl<S: Shard> Server<S> {
     }
 }
 
+/// Writes down what happens, and asks for nothing: the test does.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    pub(crate) events: Vec<Event>,
+}
+
+/// A completion, kept.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Accepted { token: Token, listener: u8, peer: SocketAddr },
+    Received { token: Token, bytes: Vec<u8> },
+    Ended { token: Token, error: i32 },
+    Sent { token: Token, result: i32, gather: Box<Gather> },
+    Closed { token: Token },
+}
+
+impl Shard for Recorder {
+    fn handle(&mut self, completion: Completion<'_>, _: &mut VecDeque<Operation>) {
+        self.events.push(match completion {
+            Completion::Accepted { token, listener, peer } => Event::Accepted { token, listener, peer },
+            Completion::Received { token, bytes } => Event::Received { token, bytes: bytes.to_vec() },
+            Completion::Ended { token, error } => Event::Ended { token, error },
+            Completion::Sent { token, result, gather } => Event::Sent { token, result, gather },
+            Completion::Closed { token } => Event::Closed { token },
+        });
+    }
+}
+
+impl Recorder {
+    /// All that came from a socket so far.
+    pub(crate) fn bytes_of(&self, socket: Token) -> Vec<u8> {
+        let mut all = Vec::new();
+        for event in &self.events {
+            if let Event::Received { token, bytes } = event
+                && *token == socket
+            {
+                all.extend_from_slice(bytes);
+            }
+        }
+        all
+    }
+
+    pub(crate) fn is_closed(&self, socket: Token) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::Closed { token } if *token == socket))
+    }
+
+    /// The error that a socket ended with, once it has.
+    pub(crate) fn end_of(&self, socket: Token) -> Option<i32> {
+        self.events.iter().find_map(|event| match event {
+            Event::Ended { token, error } if *token == socket => Some(*error),
+            _ => None,
+        })
+    }
+
+    /// The results of a socket's sends so far.
+    pub(crate) fn results_of(&self, socket: Token) -> Vec<i32> {
+        let result = |event: &Event| match event {
+            Event::Sent { token, result, .. } if *token == socket => Some(*result),
+            _ => None,
+        };
+        self.events.iter().filter_map(result).collect()
+    }
+}
+
+impl Server<Recorder> {
+    /// The token of the next client that connects.
+    pub(crate) fn accept(&mut self) -> Token {
+        let before = self.shard.events.len();
+        let accepted = |event: &Event| match event {
+            Event::Accepted { token, .. } => Some(*token),
+            _ => None,
+        };
+        self.run(|recorder| recorder.events[before..].iter().any(|event| accepted(event).is_some()));
+        self.shard.events[before..].iter().find_map(accepted).unwrap()
+    }
+
+    /// Closes a socket and waits until it is.
+    pub(crate) fn close(&mut self, token: Token) {
+        self.ring.submit(Operation::Close(token));
+        self.run(|recorder| recorder.is_closed(token));
+    }
+}
+
+/// A gather of packets with these bytes.
+pub(crate) fn gather(packets: &[&[u8]]) -> Box<Gather> {
+    let mut pool = PacketPool::new(0, 0);
+    let packets = packets.iter().map(|bytes| pool.packet(|packet| packet.extend_from_slice(bytes))).collect();
+    Box::new(Gather { packets, skip: 0 })
+}
+
 /// A client that fails rather than waits for ever.
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let client = TcpStream::connect(address).unwrap();
@@ -78,6 +168,7 @@ pub(crate) struct Echo {
     pool: PacketPool,
     /// By slot: what waits to be sent, whether a send is in flight, and whether the end came.
     connections: Vec<Connection>,
+    #[expect(clippy::vec_box, reason = "gathers travel boxed")]
     gathers: Vec<Box<Gather>>,
 }
 
