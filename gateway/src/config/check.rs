@@ -15,10 +15,6 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     check_listen(config, &mut wrong);
     check_auth(config, &mut wrong);
     check_store(config, &mut wrong);
-    if !config.core.receive_buffers.is_power_of_two() {
-        let buffers = config.core.receive_buffers;
-        wrong("core.receive_buffers", format!("{buffers} is not a power of two, which the kernel asks for"));
-    }
     problems
 }
 

@@ -135,12 +135,12 @@ sections! {
         connections_max: u32 = 0; 0 to 100_000_000, "a node that needs more should be two",
         /// Pins each core to a CPU of its own when there are enough of them.
         pin: bool = true,
-        /// Receive buffers a core lends to sockets that have something to say. A power of two.
-        receive_buffers: u16 = 1024; 16 to 32_768, "the kernel takes at most 32,768 in a group",
+        /// Receive buffers a core lends to sockets that have something to say.
+        receive_buffers: u16 = 64; 1 to 32_768, "more than a turn has use for",
         /// Bytes of one receive buffer.
-        receive_buffer_bytes: u32 = 4096; 256 to 262_144, "smaller ones split every frame, larger ones lie idle",
+        receive_buffer_bytes: u32 = 16_384; 256 to 262_144, "smaller ones split every frame, larger ones lie idle",
         /// Places in a mailbox between two shards.
-        mailbox_envelopes: u32 = 4096; 64 to 1_048_576, "fewer stall every burst, more only hide a stall",
+        mailbox_envelopes: u32 = 1_024; 64 to 1_048_576, "fewer stall every burst, more only hide a stall",
     }
 
     /// Who may connect. Tokens are JWTs: HS256 from a secret, RS256, ES256 and EdDSA from public keys.

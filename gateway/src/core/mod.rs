@@ -1,0 +1,359 @@
+//! A core: a thread with one ring, one gateway shard and one router shard, and the event loop between them and the
+//! kernel. The loop carries completions in and operations out; it decides nothing that a shard could.
+//!
+//! A turn: wait in the ring; hand its completions to the gateway shard; take mail; execute what both shards want until
+//! they want nothing more; wake whoever got mail. What did not fit into a mailbox goes back to its shard in the same turn.
+
+mod exchange;
+mod phase;
+mod report;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::metrics::Registry;
+use protocol::envelope::{GatewayId, Lane, RouterId};
+use protocol::time::Now;
+use ring::Ring;
+use router::RouterShard;
+use storage::driver;
+
+pub use exchange::{Exchange, Inbox, Outgoing};
+pub use phase::{Direction, Phase};
+
+use crate::shard::{self, GatewayShard};
+
+/// Longest sleep while anything is going on, in milliseconds: both shards ask for a tick at least so often.
+const TICK_MS: u64 = 100;
+/// Longest sleep of a core that has nothing at all to do.
+const IDLE_SLEEP: Duration = Duration::from_secs(1);
+/// Sleep while a full mailbox keeps a shard from going on.
+const REFUSED_SLEEP: Duration = Duration::from_millis(1);
+/// Envelopes and outcomes taken from each mailbox a turn: the others, and the sockets, wait no longer than that.
+const MAIL_TURN_MAX: usize = 1_024;
+/// Rounds of executing what the shards want a turn: they hand each other work, and sockets must not wait for its end.
+const ROUNDS_TURN_MAX: usize = 16;
+/// How often counters are published, in milliseconds.
+const REPORT_MS: u64 = 1_000;
+
+/// The two clocks, read once a turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    begin_ns: u64,
+}
+
+impl Clock {
+    /// A clock whose monotonic time begins now; all cores of a node share one.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { begin_ns: ring::clock::monotonic_ns() }
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn read(&self) -> Now {
+        let monotonic_us = (ring::clock::monotonic_ns() - self.begin_ns) / 1_000;
+        Now { monotonic_ms: monotonic_us / 1_000, unix_ms: ring::clock::realtime_ms(), monotonic_us }
+    }
+}
+
+/// Everything that a core is made of.
+pub struct Parts {
+    /// Its number, which is also the number of both of its shards.
+    pub number: u16,
+    /// Its ring.
+    pub ring: Ring,
+    /// Its connections.
+    pub gateway: GatewayShard,
+    /// Its conversations and users.
+    pub router: RouterShard,
+    /// Its mail.
+    pub inbox: Inbox,
+    /// Its way to the others.
+    pub outgoing: Outgoing,
+    /// Its way to the store.
+    pub store: driver::Handle,
+    /// The node's clock.
+    pub clock: Clock,
+    /// What the node's cores are to do.
+    pub direction: Arc<Direction>,
+    /// Where counters are published.
+    pub metrics: Arc<Registry>,
+}
+
+/// A core. Lives on its thread.
+pub struct Core {
+    parts: Parts,
+    /// What the loop has told its shards so far.
+    phase: Phase,
+    /// What did not fit, on its way back to the router shard; empty between turns.
+    returned: Vec<router::Completion>,
+    /// Destinations that gave an envelope back since the router shard was polled; empty between turns.
+    full_gateways: Vec<GatewayId>,
+    full_routers: Vec<RouterId>,
+    ticked_ms: u64,
+    reported_ms: u64,
+    unfinished: Unfinished,
+}
+
+/// What a turn left for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unfinished {
+    /// Nothing: sleep.
+    Nothing,
+    /// Something did not fit into a full mailbox: try again soon.
+    Refused,
+    /// More than one turn may do: go on at once.
+    Work,
+}
+
+impl Core {
+    /// A core that has not begun. Call it on its thread.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            phase: Phase::Running,
+            returned: Vec::new(),
+            full_gateways: Vec::new(),
+            full_routers: Vec::new(),
+            ticked_ms: 0,
+            reported_ms: 0,
+            unfinished: Unfinished::Work,
+        }
+    }
+
+    /// Runs until the node stops.
+    ///
+    /// # Panics
+    /// When the kernel breaks the ring: the process must not go on half alive.
+    pub fn run(mut self) {
+        while !self.is_done() {
+            if let Err(error) = self.turn() {
+                panic!("the ring of core {} is broken: {error}", self.parts.number);
+            }
+        }
+        self.parts.outgoing.flush();
+    }
+
+    fn is_done(&self) -> bool {
+        let Parts { router, inbox, .. } = &self.parts;
+        self.phase == Phase::Stopping && router.is_idle() && !inbox.has_mail(true)
+    }
+
+    fn turn(&mut self) -> std::io::Result<()> {
+        let patience = self.patience(self.parts.clock.read());
+        let Parts { ring, gateway, router, inbox, clock, direction, .. } = &mut self.parts;
+        let (phase, router_takes) = (self.phase, router.wants_input());
+        let mut read = None;
+        ring.turn(
+            patience,
+            || inbox.has_mail(router_takes) || direction.phase() != phase,
+            |completion| {
+                let now = *read.get_or_insert_with(|| clock.read());
+                gateway.handle(now, shard::Completion::Socket(completion));
+            },
+        )?;
+        let now = read.unwrap_or_else(|| clock.read());
+        self.unfinished = Unfinished::Nothing;
+        self.follow_direction(now);
+        self.take_mail(now);
+        self.tick(now);
+        self.execute(now);
+        self.parts.outgoing.flush();
+        self.report_drained();
+        self.report(now);
+        Ok(())
+    }
+
+    /// How long the ring may sleep.
+    fn patience(&self, now: Now) -> Duration {
+        match self.unfinished {
+            Unfinished::Work => return Duration::ZERO,
+            Unfinished::Refused => return REFUSED_SLEEP,
+            Unfinished::Nothing => {}
+        }
+        let Parts { gateway, router, .. } = &self.parts;
+        let deadline = gateway.deadline().into_iter().chain(router.deadline()).min();
+        let under_way = gateway.deadline().is_some() || !router.is_idle();
+        let Some(deadline) = deadline.or_else(|| under_way.then_some(u64::MAX)) else { return IDLE_SLEEP };
+        let tick = self.ticked_ms + TICK_MS;
+        Duration::from_millis(deadline.min(tick).saturating_sub(now.monotonic_ms))
+    }
+
+    /// Tells the gateway shard of a drain, once.
+    fn follow_direction(&mut self, now: Now) {
+        let Parts { gateway, direction, .. } = &mut self.parts;
+        let phase = direction.phase();
+        if phase >= Phase::Draining && self.phase < Phase::Draining {
+            gateway.handle(now, shard::Completion::Drain);
+        }
+        self.phase = phase;
+    }
+
+    /// Tells the main thread of a drain's end.
+    fn report_drained(&self) {
+        if self.phase >= Phase::Draining && self.parts.gateway.is_drained() {
+            self.parts.direction.report_drained(self.parts.number);
+        }
+    }
+
+    /// Outcomes first, then the gateway shard's mail, then the router shard's while it wants any.
+    fn take_mail(&mut self, now: Now) {
+        let Parts { gateway, router, inbox, .. } = &mut self.parts;
+        for (request, outcome) in popped(&inbox.outcomes) {
+            router.handle(now, router::Completion::Store(request, outcome));
+        }
+        for envelope in popped(&inbox.gateway) {
+            gateway.handle(now, shard::Completion::Envelope(envelope));
+        }
+        let mut left = MAIL_TURN_MAX;
+        while left > 0 && router.wants_input() {
+            let Some(envelope) = inbox.router.pop() else { break };
+            router.handle(now, router::Completion::Envelope(envelope));
+            left -= 1;
+        }
+        if inbox.has_mail(router.wants_input()) {
+            self.unfinished = Unfinished::Work;
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        let Parts { gateway, router, .. } = &mut self.parts;
+        let over = |deadline: Option<u64>| deadline.is_some_and(|deadline| deadline <= now.monotonic_ms);
+        if now.monotonic_ms >= self.ticked_ms + TICK_MS || over(gateway.deadline()) || over(router.deadline())
+        {
+            gateway.handle(now, shard::Completion::Tick);
+            router.handle(now, router::Completion::Tick);
+            self.ticked_ms = now.monotonic_ms;
+        }
+    }
+
+    /// Executes what both shards want, round after round, since what one does gives the other something to do.
+    fn execute(&mut self, now: Now) {
+        for _ in 0..ROUNDS_TURN_MAX {
+            let gateway_wanted = self.execute_gateway(now);
+            let router_wanted = self.execute_router(now);
+            if !gateway_wanted && !router_wanted {
+                return;
+            }
+        }
+        if self.unfinished == Unfinished::Nothing {
+            self.unfinished = Unfinished::Work;
+        }
+    }
+
+    /// False when it wanted nothing.
+    fn execute_gateway(&mut self, now: Now) -> bool {
+        let Parts { ring, gateway, router, outgoing, number, .. } = &mut self.parts;
+        let own = RouterId(*number);
+        let mut wanted = false;
+        while let Some(operation) = gateway.poll_operation() {
+            wanted = true;
+            let (to, envelope) = match operation {
+                shard::Operation::Socket(operation) => {
+                    ring.submit(operation);
+                    continue;
+                }
+                shard::Operation::ToRouter(to, envelope) => (to, envelope),
+            };
+            let back = if to != own {
+                outgoing.to_router(to, envelope).err()
+            } else if router.wants_input() {
+                router.handle(now, router::Completion::Envelope(envelope));
+                None
+            } else {
+                Some(envelope)
+            };
+            if let Some(envelope) = back {
+                gateway.handle(now, shard::Completion::RouterFull(to, envelope));
+                self.unfinished = Unfinished::Refused;
+            }
+        }
+        wanted
+    }
+
+    /// False when it wanted nothing. Once a destination has given an envelope back it gives back every later required
+    /// one too, until the router shard has them again: their order is kept.
+    fn execute_router(&mut self, now: Now) -> bool {
+        let mut wanted = false;
+        while let Some(operation) = self.parts.router.poll_operation() {
+            wanted = true;
+            match operation {
+                router::Operation::ToGateway(to, envelope) => self.to_gateway(now, to, envelope),
+                router::Operation::ToRouter(to, envelope) => self.to_router(to, envelope),
+                router::Operation::Store(request, content) => {
+                    if let Err((request, content)) =
+                        self.parts.store.try_submit(RouterId(self.parts.number), request, content)
+                    {
+                        self.returned.push(router::Completion::StoreFull(request, content));
+                        self.unfinished = Unfinished::Refused;
+                    }
+                }
+            }
+        }
+        self.full_gateways.clear();
+        self.full_routers.clear();
+        for completion in self.returned.drain(..) {
+            self.parts.router.handle(now, completion);
+        }
+        wanted
+    }
+
+    fn to_gateway(&mut self, now: Now, to: GatewayId, envelope: protocol::envelope::ToGateway) {
+        let Parts { gateway, outgoing, number, .. } = &mut self.parts;
+        if to == GatewayId(*number) {
+            gateway.handle(now, shard::Completion::Envelope(envelope));
+            return;
+        }
+        let required = envelope.lane() == Lane::Required;
+        let result = if required && self.full_gateways.contains(&to) {
+            Err(envelope)
+        } else {
+            outgoing.to_gateway(to, envelope)
+        };
+        if let Err(envelope) = result {
+            if required && !self.full_gateways.contains(&to) {
+                self.full_gateways.push(to);
+            }
+            self.returned.push(router::Completion::GatewayFull(to, envelope));
+            self.unfinished = Unfinished::Refused;
+        }
+    }
+
+    fn to_router(&mut self, to: RouterId, envelope: protocol::envelope::ToRouter) {
+        let Parts { router, outgoing, number, .. } = &mut self.parts;
+        let full = self.full_routers.contains(&to);
+        let result = if to == RouterId(*number) {
+            if router.wants_input() && !full {
+                self.returned.push(router::Completion::Envelope(envelope));
+                return;
+            }
+            Err(envelope)
+        } else if full && envelope.lane() == Lane::Required {
+            Err(envelope)
+        } else {
+            outgoing.to_router(to, envelope)
+        };
+        if let Err(envelope) = result {
+            if !full && envelope.lane() == Lane::Required {
+                self.full_routers.push(to);
+            }
+            self.returned.push(router::Completion::RouterFull(to, envelope));
+            self.unfinished = Unfinished::Refused;
+        }
+    }
+
+    fn report(&mut self, now: Now) {
+        if now.monotonic_ms < self.reported_ms + REPORT_MS {
+            return;
+        }
+        self.reported_ms = now.monotonic_ms;
+        report::publish(&self.parts, self.parts.inbox.depths());
+    }
+}
+
+/// What a mailbox holds, at most as much as a turn may take.
+fn popped<T>(mailbox: &ring::mailbox::Mailbox<T>) -> impl Iterator<Item = T> + '_ {
+    (0..MAIL_TURN_MAX).map_while(|_| mailbox.pop())
+}

@@ -1,0 +1,58 @@
+//! The life of a node's cores, as its main thread directs it and as they report: running, draining, stopping.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+/// What all cores are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// Serve.
+    Running = 0,
+    /// Send every client away; go on storing and answering.
+    Draining = 1,
+    /// End as soon as nothing is under way.
+    Stopping = 2,
+}
+
+/// One for all cores.
+#[derive(Debug)]
+pub struct Direction {
+    phase: AtomicU8,
+    drained: Vec<AtomicBool>,
+}
+
+impl Direction {
+    /// For `cores` cores, running.
+    #[must_use]
+    pub fn new(cores: u16) -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Running as u8),
+            drained: (0..cores).map(|_| AtomicBool::new(false)).collect(),
+        }
+    }
+
+    /// What all cores are to do; seen at a core's next turn, so wake it.
+    pub fn set(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::SeqCst);
+    }
+
+    /// What all cores are to do.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::SeqCst) {
+            0 => Phase::Running,
+            1 => Phase::Draining,
+            _ => Phase::Stopping,
+        }
+    }
+
+    /// True when no core holds a connection any more.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.drained.iter().all(|drained| drained.load(Ordering::Acquire))
+    }
+
+    pub(super) fn report_drained(&self, core: u16) {
+        self.drained[usize::from(core)].store(true, Ordering::Release);
+    }
+}

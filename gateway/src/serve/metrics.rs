@@ -1,0 +1,72 @@
+//! What belongs to the whole node and to no core, as samples of `/metrics`: the store's thread, the log, the process.
+
+use api::metrics::{Histogram, Metric, Registry, Source};
+use storage::driver::metrics::{BUCKETS, Metrics, State};
+use storage::driver::{self};
+
+use crate::log::Logger;
+
+/// Upper bounds of the store's latency buckets, in seconds: powers of two from 1 µs.
+static LATENCY_SECONDS: [f64; BUCKETS - 1] = {
+    let mut bounds = [0.0; BUCKETS - 1];
+    let mut index = 0;
+    while index < bounds.len() {
+        bounds[index] = (1_u64 << index) as f64 * 1e-6;
+        index += 1;
+    }
+    bounds
+};
+
+/// Publishes the node's samples in place of its last ones.
+pub(super) fn publish(registry: &Registry, store: &driver::Handle, logger: &Logger, began_unix_ms: u64) {
+    let mut samples = vec![
+        Metric::gauge(
+            "murmuring_start_time_seconds",
+            "When this process began, seconds since the Unix epoch.",
+            began_unix_ms as f64 / 1_000.0,
+        ),
+        Metric::counter("murmuring_log_dropped_total", "Log lines dropped.", logger.dropped()),
+        Metric::gauge(
+            "murmuring_store_waiting",
+            "Requests waiting for the store's thread.",
+            store.waiting() as f64,
+        ),
+    ];
+    samples.extend(of_store(store.metrics()));
+    registry.publish(Source::Node, samples);
+}
+
+fn of_store(metrics: &Metrics) -> Vec<Metric> {
+    let latency = &metrics.latency;
+    let states = [("healthy", State::Healthy), ("poisoned", State::Poisoned), ("stopped", State::Stopped)];
+    let state = states.into_iter().map(|(name, state)| {
+        let is = if metrics.state() == state { 1.0 } else { 0.0 };
+        Metric::gauge("murmuring_store_state", "1 for the store's state.", is).with_label("state", name)
+    });
+    let mut samples: Vec<Metric> = state.collect();
+    samples.extend([
+        Metric::counter("murmuring_store_requests_total", "Requests taken by the store.", metrics.requests()),
+        Metric::counter(
+            "murmuring_store_failed_total",
+            "Requests the store answered with a failure.",
+            metrics.failed(),
+        ),
+        Metric::counter(
+            "murmuring_store_groups_total",
+            "Groups of requests that shared a sync.",
+            metrics.groups(),
+        ),
+        Metric::counter("murmuring_store_commits_total", "Commits.", metrics.commits()),
+        Metric::counter("murmuring_store_syncs_total", "Syncs to the disk.", metrics.syncs()),
+        Metric::histogram(
+            "murmuring_store_seconds",
+            "From handing a request to the store until its answer.",
+            Histogram {
+                bounds: &LATENCY_SECONDS,
+                counts: latency.counts().to_vec(),
+                sum: latency.sum_us() as f64 * 1e-6,
+            },
+        ),
+    ]);
+    samples
+}

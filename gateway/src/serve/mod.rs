@@ -1,0 +1,123 @@
+//! `serve`: a whole server in one process, from the configuration to the last flush. What the threads do stands in
+//! `core`, `api` and `storage`; this starts, watches and stops them.
+
+mod error;
+mod metrics;
+mod node;
+mod settings;
+mod store;
+
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::panic;
+use std::process;
+use std::time::{Duration, Instant};
+
+use ring::signal::{Signal, Signals};
+
+pub use error::ServeError;
+
+use crate::config::{Config, warnings};
+use crate::log::{self, Logger};
+use node::Node;
+
+/// How often the main thread looks after the node.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// Serves until a signal says stop; then drains, flushes and returns.
+///
+/// # Errors
+/// When the server can't start.
+pub fn run(config: &Config) -> Result<(), ServeError> {
+    let signals = Signals::install().map_err(|error| ServeError::System("signals", error))?;
+    let started = log::start(config.log.level, config.log.format);
+    let (logger, _log_thread) = started.map_err(|error| ServeError::System("the log's thread", error))?;
+    abort_on_panic();
+    for warning in warnings(config) {
+        logger.warn(&warning, &[]);
+    }
+    let mut node = Node::start(config, &logger, &signals)?;
+    say_ready(&node, &logger);
+    watch(&mut node, config, &signals, &logger);
+    node.stop(|time| asks_to_stop(&signals, time));
+    Ok(())
+}
+
+/// The one line on stdout that scripts wait for.
+fn say_ready(node: &Node, logger: &Logger) {
+    let line = format!("ready client={} api={}\n", node.client_address(), node.api_address());
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
+        // Whoever started us does not listen; clients may all the same.
+        logger.warn("nobody reads the ready line", &[("error", &error)]);
+    }
+}
+
+/// Until a signal says stop.
+fn watch(node: &mut Node, config: &Config, signals: &Signals, logger: &Logger) {
+    let refresh = Duration::from_secs(u64::from(config.auth.jwks_refresh_s));
+    let mut refreshed = Instant::now();
+    loop {
+        match signals.wait(LOOK_AFTER) {
+            Ok(None) => {}
+            Ok(Some(Signal::Hangup)) => node.reload_keys(),
+            Ok(Some(Signal::Terminate | Signal::Interrupt)) => {
+                logger.info("draining", &[]);
+                return;
+            }
+            Err(error) => {
+                logger.error("signals can't be read any more: stopping", &[("error", &error)]);
+                return;
+            }
+        }
+        node.look_after();
+        if !config.auth.jwks_url.is_empty() && refreshed.elapsed() >= refresh {
+            refreshed = Instant::now();
+            node.reload_keys();
+        }
+    }
+}
+
+/// Waits; true when a signal asks to stop.
+fn asks_to_stop(signals: &Signals, time: Duration) -> bool {
+    matches!(signals.wait(time), Ok(Some(Signal::Terminate | Signal::Interrupt)))
+}
+
+/// A thread that panics has broken a promise: the process must not go on half alive.
+fn abort_on_panic() {
+    panic::set_hook(Box::new(|information| {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("unnamed");
+        let line = format!("murmuring: a fault of ours in thread {name}, aborting: {information}\n");
+        let _ = io::stderr().lock().write_all(line.as_bytes());
+        process::abort();
+    }));
+}
+
+/// The address that a client on this host reaches a listening address at.
+#[must_use]
+pub fn reachable(listening: SocketAddr) -> SocketAddr {
+    let ip = match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listening.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_reached_over_loopback() {
+        for (listening, expected) in [
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:2", "[::1]:2"),
+            ("127.0.0.2:3", "127.0.0.2:3"),
+            ("192.0.2.1:4", "192.0.2.1:4"),
+        ] {
+            assert_eq!(reachable(listening.parse().unwrap()), expected.parse::<SocketAddr>().unwrap());
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! A node: every thread of `serve`, started in order and stopped in order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc as threads;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use api::metrics::Registry;
+use protocol::envelope::{GatewayId, RouterId};
+use ring::listener::{Listener, ListenerSettings};
+use ring::signal::Signals;
+use ring::{Ring, cpu, limit};
+use router::RouterShard;
+use storage::driver::{Driver, State};
+use storage::request::Epoch;
+use tokio::sync::mpsc;
+
+use super::error::ServeError;
+use super::{metrics, settings, store};
+use crate::auth::{Authenticator, Rules};
+use crate::config::{Config, EngineKind, Secret};
+use crate::core::{Clock, Core, Direction, Exchange, Parts, Phase};
+use crate::credentials::{self, Signing};
+use crate::log::Logger;
+use crate::secret::{self, TICKET_SECRET};
+use crate::shard::GatewayShard;
+
+/// Envelopes for the API that wait at most.
+const API_ENVELOPES_MAX: usize = 4_096;
+/// How often a stopping node looks whether it has drained, and whether a second signal came.
+const STOP_LOOK: Duration = Duration::from_millis(20);
+/// How long the cores may take to end what is under way, after the drain.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A running node.
+pub(super) struct Node {
+    config: Config,
+    logger: Logger,
+    exchange: Exchange,
+    direction: Arc<Direction>,
+    authenticator: Arc<Authenticator>,
+    registry: Arc<Registry>,
+    store: Driver,
+    api: api::Handle,
+    cores: Vec<thread::JoinHandle<()>>,
+    client_address: SocketAddr,
+    began_unix_ms: u64,
+    store_state: State,
+}
+
+/// What all cores are started with.
+struct Start {
+    config: Config,
+    exchange: Exchange,
+    direction: Arc<Direction>,
+    authenticator: Arc<Authenticator>,
+    registry: Arc<Registry>,
+    store: storage::driver::Handle,
+    epoch: Epoch,
+    clock: Clock,
+    cpus: Vec<usize>,
+}
+
+impl Node {
+    /// Starts every thread; on return the node accepts connections.
+    pub(super) fn start(config: &Config, logger: &Logger, signals: &Signals) -> Result<Self, ServeError> {
+        if let Err(error) = limit::Limit::raise_descriptors() {
+            logger.warn("the descriptor limit stays as it is", &[("error", &error)]);
+        }
+        let cpus = cpu::allowed().map_err(|error| ServeError::System("the list of CPUs", error))?;
+        let shards = settings::shards(config, cpus.len());
+        let authenticator = Arc::new(authenticator(config, logger)?);
+        let mut listeners = listen(config, shards)?;
+        let client_address = listeners[0][0].address();
+        let (engine, epoch) = open_store(config, logger, signals)?;
+        let (to_api, api_inbox) = mpsc::channel(API_ENVELOPES_MAX);
+        let exchange = Exchange::new(shards, config.core.mailbox_envelopes as usize, to_api)?;
+        let store = store::start(config, engine, epoch, &exchange)?;
+        let registry = Arc::new(Registry::default());
+        let start = Arc::new(Start {
+            config: config.clone(),
+            exchange: exchange.clone(),
+            direction: Arc::new(Direction::new(shards)),
+            authenticator: Arc::clone(&authenticator),
+            registry: Arc::clone(&registry),
+            store: store.handle(),
+            epoch,
+            clock: Clock::start(),
+            cpus,
+        });
+        let echo = listeners[0].get(1).map(Listener::address);
+        let cores = start_cores(&start, &mut listeners)?;
+        let api = start_api(config, &exchange, &authenticator, &registry, api_inbox)?;
+        logger.info(
+            "accepting",
+            &[("client", &client_address), ("api", &api.local_addr()), ("shards", &shards)],
+        );
+        if let Some(echo) = echo {
+            logger.warn("echoing for tests", &[("echo", &echo)]);
+        }
+        Ok(Self {
+            config: config.clone(),
+            logger: logger.clone(),
+            exchange,
+            direction: Arc::clone(&start.direction),
+            authenticator,
+            registry,
+            store,
+            api,
+            cores,
+            client_address,
+            began_unix_ms: ring::clock::realtime_ms(),
+            store_state: State::Healthy,
+        })
+    }
+
+    /// Where clients connect, with the real port.
+    pub(super) const fn client_address(&self) -> SocketAddr {
+        self.client_address
+    }
+
+    /// Where the API listens, with the real port.
+    pub(super) const fn api_address(&self) -> SocketAddr {
+        self.api.local_addr()
+    }
+
+    /// What is to be done about once a second: the node's own samples, and a word when the store changed its state.
+    pub(super) fn look_after(&mut self) {
+        let store = self.store.handle();
+        metrics::publish(&self.registry, &store, &self.logger, self.began_unix_ms);
+        let state = store.metrics().state();
+        if state != self.store_state {
+            self.store_state = state;
+            self.logger.error("the store changed its state", &[("state", &store::state_name(state))]);
+        }
+    }
+
+    /// Reads key files and the JWKS address again, on a thread of its own; on a fault the old keys stay.
+    pub(super) fn reload_keys(&self) {
+        let (config, logger) = (self.config.clone(), self.logger.clone());
+        let authenticator = Arc::clone(&self.authenticator);
+        let reload = move || {
+            let keys = credentials::signing(&config)
+                .and_then(|signing| credentials::keys(&config.auth, signing.as_ref()));
+            match keys {
+                Ok(keys) => {
+                    logger.info("read the keys again", &[("keys", &keys.len())]);
+                    authenticator.replace_keys(keys);
+                }
+                Err(error) => logger.error("the old keys stay", &[("error", &error)]),
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("keys".into()).spawn(reload) {
+            self.logger.error("the old keys stay", &[("error", &error)]);
+        }
+    }
+
+    /// Drains and stops everything in order. `hurry` says whether a second signal came: then this returns at once.
+    pub(super) fn stop(self, mut hurry: impl FnMut(Duration) -> bool) {
+        let Self { api, direction, exchange, logger, store, cores, config, .. } = self;
+        api.drain();
+        direction.set(Phase::Draining);
+        exchange.wake_all();
+        let deadline = Instant::now() + Duration::from_millis(u64::from(config.drain.deadline_ms));
+        while !direction.is_drained() {
+            if hurry(STOP_LOOK) {
+                return;
+            }
+            if Instant::now() > deadline {
+                logger.warn("some connections did not close in time", &[]);
+                break;
+            }
+        }
+        api.shutdown();
+        direction.set(Phase::Stopping);
+        exchange.wake_all();
+        let deadline = Instant::now() + STOP_DEADLINE;
+        while !cores.iter().all(thread::JoinHandle::is_finished) {
+            if hurry(STOP_LOOK) {
+                return;
+            }
+            if Instant::now() > deadline {
+                logger.warn("some requests did not end in time", &[]);
+                break;
+            }
+        }
+        match store.stop() {
+            Ok(()) => logger.info("stopped", &[]),
+            Err(error) => {
+                logger.error("the store did not close in order", &[("error", &format_args!("{error:?}"))])
+            }
+        }
+    }
+}
+
+fn authenticator(config: &Config, logger: &Logger) -> Result<Authenticator, ServeError> {
+    let signing = credentials::signing(config)?;
+    if let Some(Signing { development: Some((path, _)), .. }) = &signing {
+        let fields: crate::log::Fields<'_> = &[("file", &path.display())];
+        logger.warn(
+            "no secret is configured: tokens are signed with a development secret, for loopback only",
+            fields,
+        );
+    }
+    let keys = credentials::keys(&config.auth, signing.as_ref())?;
+    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let rules = Rules { audience: text(&config.auth.audience), issuer: text(&config.auth.issuer) };
+    let ticket = ticket_secret(config)?;
+    Ok(Authenticator::new(keys, rules, ticket.reveal().as_bytes()))
+}
+
+/// The configured secret, or one that is kept as long as the messages are.
+fn ticket_secret(config: &Config) -> Result<Secret, ServeError> {
+    if !config.auth.ticket_secret.is_empty() {
+        return Ok(config.auth.ticket_secret.clone());
+    }
+    if config.store.engine == EngineKind::Memory {
+        let bytes = ring::random::bytes::<32>().map_err(|error| ServeError::System("random bytes", error))?;
+        return Ok(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect()));
+    }
+    let kept = secret::keep(Path::new(&config.store.path), TICKET_SECRET).map_err(ServeError::Ticket)?;
+    Ok(kept.secret)
+}
+
+/// The listening sockets of each core.
+fn listen(config: &Config, shards: u16) -> Result<Vec<Vec<Listener>>, ServeError> {
+    let mut of_cores: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
+    for address in [Some(config.listen.client), config.debug.echo].into_iter().flatten() {
+        let listeners = Listener::bind(address, usize::from(shards), ListenerSettings::default())?;
+        for (core, listener) in of_cores.iter_mut().zip(listeners) {
+            core.push(listener);
+        }
+    }
+    Ok(of_cores)
+}
+
+/// Opens the store on a thread of its own, since reading it all may take long, and a signal should end that.
+fn open_store(
+    config: &Config,
+    logger: &Logger,
+    signals: &Signals,
+) -> Result<(storage::engine::Engine, Epoch), ServeError> {
+    if config.store.engine != EngineKind::Memory {
+        logger.warn("the embedded engine is not in this build: messages are kept in memory", &[]);
+    }
+    let begin = Instant::now();
+    let (done, opened) = threads::channel();
+    let open = move || {
+        // Nobody listens any more when a signal came: then the process ends.
+        let _ = done.send(store::open());
+    };
+    let spawned = thread::Builder::new().name("open".into()).spawn(open);
+    spawned.map_err(|error| ServeError::System("a thread to open the store", error))?;
+    loop {
+        match opened.recv_timeout(STOP_LOOK) {
+            Ok(result) => {
+                let (engine, epoch) = result?;
+                let time_ms = begin.elapsed().as_millis();
+                logger.info("the store is open", &[("epoch", &epoch.0), ("time_ms", &time_ms)]);
+                return Ok((engine, epoch));
+            }
+            Err(threads::RecvTimeoutError::Timeout) => {
+                if super::asks_to_stop(signals, Duration::ZERO) {
+                    return Err(ServeError::Interrupted);
+                }
+            }
+            Err(threads::RecvTimeoutError::Disconnected) => unreachable!("a panic ends the process"),
+        }
+    }
+}
+
+/// Starts one thread a core, and waits until each has its ring.
+fn start_cores(
+    start: &Arc<Start>,
+    listeners: &mut Vec<Vec<Listener>>,
+) -> Result<Vec<thread::JoinHandle<()>>, ServeError> {
+    let (ready, results) = threads::channel();
+    let mut cores = Vec::new();
+    for (number, listeners) in (0..).zip(listeners.drain(..)) {
+        let (start, ready) = (Arc::clone(start), ready.clone());
+        let body = move || match core(&start, number, listeners) {
+            Ok(core) => {
+                // The main thread waits for every core's word.
+                let _ = ready.send(Ok(()));
+                drop(ready);
+                core.run();
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        };
+        let thread = thread::Builder::new().name(format!("core-{number}")).spawn(body);
+        cores.push(thread.map_err(|error| ServeError::System("a core's thread", error))?);
+    }
+    drop(ready);
+    for result in results {
+        result?;
+    }
+    Ok(cores)
+}
+
+/// Makes a core, on its thread.
+fn core(start: &Start, number: u16, listeners: Vec<Listener>) -> Result<Core, ServeError> {
+    let shards = start.exchange.cores();
+    if start.config.core.pin && usize::from(shards) <= start.cpus.len() {
+        // A core that can't be pinned still works.
+        let _ = cpu::pin(start.cpus[usize::from(number)]);
+    }
+    let settings = settings::ring(&start.config, shards);
+    let ring = Ring::new(settings, listeners, start.exchange.waker(number))?;
+    let gateway = GatewayShard::new(
+        GatewayId(number),
+        shards,
+        settings.slots,
+        settings::gateway(&start.config),
+        Arc::clone(&start.authenticator),
+        seed()?,
+    );
+    let router =
+        RouterShard::new(RouterId(number), shards, settings::router(&start.config), start.epoch, seed()?);
+    Ok(Core::new(Parts {
+        number,
+        ring,
+        gateway,
+        router,
+        inbox: start.exchange.inbox(number),
+        outgoing: start.exchange.outgoing(),
+        store: start.store.clone(),
+        clock: start.clock,
+        direction: Arc::clone(&start.direction),
+        metrics: Arc::clone(&start.registry),
+    }))
+}
+
+fn seed() -> Result<u64, ServeError> {
+    let bytes = ring::random::bytes().map_err(|error| ServeError::System("random bytes", error))?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+fn start_api(
+    config: &Config,
+    exchange: &Exchange,
+    authenticator: &Arc<Authenticator>,
+    registry: &Arc<Registry>,
+    inbox: mpsc::Receiver<protocol::envelope::ToGateway>,
+) -> Result<api::Handle, ServeError> {
+    let (pushing, verifying) = (exchange.clone(), Arc::clone(authenticator));
+    let port = api::Port {
+        routers: exchange.cores(),
+        push: Arc::new(move |router, envelope| pushing.push_from_api(router, envelope)),
+        inbox,
+    };
+    let authenticate: api::Authenticate =
+        Arc::new(move |token, unix_ms| match verifying.verify(token, unix_ms) {
+            Ok(identity) => {
+                Ok(api::Claims { tenant: identity.tenant, user: identity.user, admin: identity.admin })
+            }
+            Err(error) => {
+                Err(protocol::error::Refusal::new(protocol::error::ErrorCode::Unauthorized, error.message()))
+            }
+        });
+    let server = api::Server::start(settings::api(config), port, authenticate, Arc::clone(registry));
+    server.map_err(|error| ServeError::Api(config.listen.api, error))
+}

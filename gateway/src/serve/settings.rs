@@ -1,0 +1,143 @@
+//! From the configuration's keys to what each part is started with. Decides nothing that the parts decide themselves.
+
+use std::time::Duration;
+
+use protocol::frame::ClientLimits;
+use ring::limit::Limit;
+
+use crate::config::Config;
+use crate::shard::{self, ListenerKind};
+
+/// Accepts in flight for each listener of a core; each holds a slot.
+const ACCEPTS: u16 = 16;
+/// Most direct descriptors that a ring registers (io_uring_register(2), `IORING_MAX_FIXED_FILES`).
+const SLOTS_MAX: u64 = 1 << 20;
+/// Entries of a core's submission and completion queues.
+const SUBMISSIONS: u32 = 4_096;
+const COMPLETIONS: u32 = 16_384;
+/// How long HTTP requests under way may take when the server stops.
+const API_SHUTDOWN: Duration = Duration::from_secs(2);
+
+/// How many shards: as configured, or one a CPU.
+pub(super) fn shards(config: &Config, cpus: usize) -> u16 {
+    match config.core.shards {
+        0 => u16::try_from(cpus).unwrap_or(u16::MAX).max(1),
+        shards => shards,
+    }
+}
+
+/// What listens on each core, in the order of its listeners.
+pub(super) fn listeners(config: &Config) -> Vec<ListenerKind> {
+    let mut kinds = vec![ListenerKind::Client];
+    kinds.extend(config.debug.echo.map(|_| ListenerKind::Echo));
+    kinds
+}
+
+/// A core's ring. Connections are spread by hash, so each core gets an eighth more places than its share.
+pub(super) fn ring(config: &Config, shards: u16) -> ring::Settings {
+    let accepts = u32::from(ACCEPTS) * listeners(config).len() as u32;
+    let slots = match config.core.connections_max {
+        0 => u32::try_from(Limit::descriptors().soft.min(SLOTS_MAX)).unwrap_or(u32::MAX),
+        connections => {
+            let share = connections.div_ceil(u32::from(shards));
+            let spread = if shards > 1 { share / 8 } else { 0 };
+            share + spread + accepts
+        }
+    };
+    ring::Settings {
+        slots,
+        submissions: SUBMISSIONS,
+        completions: COMPLETIONS,
+        buffers: config.core.receive_buffers,
+        buffer_bytes: config.core.receive_buffer_bytes,
+        accepts: ACCEPTS,
+    }
+}
+
+fn client_limits(config: &Config) -> ClientLimits {
+    let limits = &config.limits;
+    ClientLimits {
+        frame_bytes: limits.frame_bytes,
+        body_bytes: limits.body_bytes,
+        meta_bytes: limits.meta_bytes,
+        sends_per_second: limits.sends_per_second,
+        sends_burst: limits.sends_burst,
+        conversations_attached: limits.conversations_attached,
+        page_events: limits.page_events,
+    }
+}
+
+/// A gateway shard.
+pub(super) fn gateway(config: &Config) -> shard::Settings {
+    let limits = &config.limits;
+    shard::Settings {
+        listeners: listeners(config),
+        limits: client_limits(config),
+        frames_per_second: limits.frames_per_second,
+        frames_burst: limits.frames_burst,
+        heartbeat_ms: limits.heartbeat_ms,
+        offline_ms: limits.offline_ms,
+        upgrade_timeout_ms: limits.hello_ms,
+        hello_timeout_ms: limits.hello_ms,
+        ticket_ttl_ms: u64::from(config.auth.ticket_ttl_s) * 1_000,
+        outbox_bytes: limits.outbox_bytes,
+        lag_events_max: u64::from(limits.lag_events_max),
+        watch_users_max: limits.watch_users,
+        drain_ms: config.drain.spread_ms,
+        ..shard::Settings::default()
+    }
+}
+
+/// A router shard.
+pub(super) fn router(config: &Config) -> router::Settings {
+    router::Settings {
+        conversations_attached: u16::try_from(config.limits.conversations_attached).unwrap_or(u16::MAX),
+        offline_ms: u64::from(config.limits.offline_ms),
+        ..router::Settings::default()
+    }
+}
+
+/// The API.
+pub(super) fn api(config: &Config) -> api::Settings {
+    api::Settings {
+        api_keys: config.auth.api_keys.iter().map(|key| key.reveal().to_owned()).collect(),
+        limits: client_limits(config),
+        shutdown_timeout: API_SHUTDOWN,
+        ..api::Settings::new(config.listen.api)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_one_a_cpu_unless_configured() {
+        let mut config = Config::default();
+        assert_eq!(shards(&config, 4), 4);
+        assert_eq!(shards(&config, 0), 1);
+        config.core.shards = 60;
+        assert_eq!(shards(&config, 4), 60);
+    }
+
+    #[test]
+    fn configured_connections_are_shared_out_with_room_for_accepts() {
+        let mut config = Config::default();
+        config.core.connections_max = 1_000;
+        assert_eq!(ring(&config, 1).slots, 1_016);
+        assert_eq!(ring(&config, 4).slots, 250 + 31 + 16);
+        config.debug.echo = Some("127.0.0.1:1".parse().unwrap());
+        assert_eq!(ring(&config, 1).slots, 1_032);
+    }
+
+    #[test]
+    fn every_limit_that_clients_are_told_comes_from_the_configuration() {
+        let mut config = Config::default();
+        config.limits.body_bytes = 7;
+        config.limits.sends_burst = 3;
+        let limits = gateway(&config).limits;
+        assert_eq!((limits.body_bytes, limits.sends_burst), (7, 3));
+        assert_eq!(api(&config).limits, limits);
+        assert_eq!(gateway(&Config::default()).limits, shard::Settings::default().limits);
+    }
+}
