@@ -66,6 +66,17 @@ impl Role {
     }
 }
 
+impl From<ArchivedRole> for Role {
+    fn from(role: ArchivedRole) -> Self {
+        match role {
+            ArchivedRole::Reader => Self::Reader,
+            ArchivedRole::Member => Self::Member,
+            ArchivedRole::Moderator => Self::Moderator,
+            ArchivedRole::Owner => Self::Owner,
+        }
+    }
+}
+
 /// One event, version 1, as it is before it is archived. Frozen: a change is a new version.
 #[derive(Archive, Serialize, Clone, Copy, Debug)]
 pub struct EventV1<'a> {
@@ -158,6 +169,22 @@ pub enum ContentV1<'a> {
     },
 }
 
+impl ArchivedContentV1<'_> {
+    /// `type` of the event on the wire.
+    #[must_use]
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Message { .. } => "message",
+            Self::Edit { .. } => "edit",
+            Self::Delete { .. } => "delete",
+            Self::Reaction { .. } => "reaction",
+            Self::Joined { .. } => "joined",
+            Self::Left { .. } => "left",
+            Self::Changed { .. } => "changed",
+        }
+    }
+}
+
 /// Why bytes are not an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidEvent {
@@ -181,7 +208,11 @@ pub struct Draft {
     bytes: Arc<[u8]>,
 }
 
-fn view(bytes: &[u8]) -> Result<&ArchivedEventV1<'_>, InvalidEvent> {
+/// The fields of an event's bytes, checked. Free of copies: for a process that holds the bytes in another form.
+///
+/// # Errors
+/// When the bytes are not one whole event of a known version.
+pub fn view(bytes: &[u8]) -> Result<&ArchivedEventV1<'_>, InvalidEvent> {
     match bytes.split_first() {
         Some((&EVENT_VERSION, archive)) => {
             rkyv::access::<ArchivedEventV1<'_>, Failure>(archive).map_err(|_| InvalidEvent::Archive)

@@ -10,3 +10,5 @@ pub mod id;
 pub mod limits;
 pub mod placement;
 pub mod time;
+pub mod upgrade;
+pub mod websocket;

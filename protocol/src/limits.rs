@@ -22,6 +22,8 @@ pub const KIND_BYTES_MAX: usize = 64;
 pub const TITLE_BYTES_MAX: usize = 256;
 /// Largest sequence number: the largest integer that a JSON reader with doubles keeps whole (2^53 - 1).
 pub const SEQ_MAX: u64 = (1 << 53) - 1;
+/// Deepest nesting of a JSON frame, in objects and arrays, itself included.
+pub const JSON_DEPTH_MAX: u32 = 64;
 /// Longest token or resume ticket, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 4_096;
 

@@ -3,6 +3,13 @@
 //! [`ClientFrame`] borrows the bytes that came from the socket; [`ServerFrame`] borrows what the shard holds.
 //! How they are written: `json` and `rkyv`, which agree frame for frame.
 
+mod codec;
+mod field;
+mod json;
+pub mod rkyv;
+
+pub use codec::{Scratch, decode, encode, is_json_object, write_event_object, write_refusal_object};
+
 use crate::error::Refusal;
 use crate::event::{Event, Role};
 use crate::id::{ClientId, ConversationId, DeviceId, UserId};
