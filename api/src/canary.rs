@@ -4,6 +4,7 @@
 //! There is one conversation a router shard, in [`Tenant::SYSTEM`], which nobody from outside can name. Its log is
 //! bounded: past [`EVENTS_MAX`] the conversation is removed and made anew.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ struct Flight {
 /// Where flights are asked for and their ends are told.
 pub(crate) struct Canary {
     wanted: Notify,
+    flying: AtomicBool,
     last: watch::Sender<Option<Flight>>,
     delivered: Vec<(ConversationKey, watch::Sender<u64>)>,
 }
@@ -46,7 +48,12 @@ pub(crate) struct Canary {
 impl Canary {
     pub(crate) fn new(routers: u16) -> Self {
         let delivered = (0..routers).map(|router| (perch(RouterId(router), routers), watch::Sender::new(0)));
-        Self { wanted: Notify::new(), last: watch::Sender::new(None), delivered: delivered.collect() }
+        Self {
+            wanted: Notify::new(),
+            flying: AtomicBool::new(false),
+            last: watch::Sender::new(None),
+            delivered: delivered.collect(),
+        }
     }
 
     /// A publish came to the API.
@@ -62,12 +69,12 @@ impl Canary {
     }
 
     /// Whether messages are stored and delivered at this time: `Err` says why not. Waits for a flight of its own when the
-    /// last is not fresh, at most as long as a flight may take.
+    /// last is not fresh, at most for `patience`.
     pub(crate) async fn ready(&self, patience: Duration) -> Result<(), String> {
         let fresh =
             |flight: &Option<Flight>| flight.as_ref().is_some_and(|flight| flight.ended.elapsed() < FRESH);
         let mut last = self.last.subscribe();
-        if !fresh(&last.borrow()) {
+        if !fresh(&last.borrow()) && !self.flying.load(Ordering::Relaxed) {
             self.wanted.notify_one();
         }
         let waited = timeout(patience, last.wait_for(fresh)).await;
@@ -85,7 +92,9 @@ impl Canary {
             canary.delivered.iter().map(|(key, highest)| Perch::new(*key, highest)).collect();
         let perches = Arc::new(perches);
         loop {
+            canary.flying.store(true, Ordering::Relaxed);
             let fault = fly_once(context, &perches).await.err();
+            canary.flying.store(false, Ordering::Relaxed);
             canary.last.send_replace(Some(Flight { ended: Instant::now(), fault }));
             let _ = timeout(interval, canary.wanted.notified()).await; // Either is a reason to fly.
         }

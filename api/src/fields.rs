@@ -8,6 +8,7 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use protocol::error::ErrorCode;
+use protocol::frame::is_json_object;
 use protocol::id::InvalidId;
 use protocol::limits::SEQ_MAX;
 use serde::Deserialize;
@@ -112,10 +113,10 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The text of a JSON object, as it was sent.
+    /// The text of a JSON object, as it was sent; nested no deeper than over the socket.
     pub(crate) fn object(&self, name: &str) -> Result<Option<&'a str>, Failure> {
         match self.raw(name) {
-            Some(raw) if !raw.starts_with('{') => {
+            Some(raw) if !is_json_object(raw) => {
                 Err(Failure::bad_request(format!("`{name}` must be an object")))
             }
             raw => Ok(raw),

@@ -21,7 +21,8 @@ pub(crate) async fn ready(State(context): State<Arc<Context>>) -> Response {
     let readiness = if context.is_draining() {
         Err("the server drains".to_owned())
     } else {
-        context.canary.ready(context.settings.canary_timeout).await
+        // One flight may be under way already.
+        context.canary.ready(2 * context.settings.canary_timeout).await
     };
     match readiness {
         Ok(()) => Json(json!({ "ready": true })).into_response(),

@@ -15,6 +15,7 @@ mod identity;
 mod members;
 mod messages;
 pub mod metrics;
+mod openapi;
 mod port;
 mod query;
 mod random;

@@ -93,7 +93,7 @@ pub(crate) async fn list(
 ) -> Result<Json<Value>, Failure> {
     let conversation = ConversationKey { tenant: identity.tenant(), conversation };
     let after = parameters.text("after").map(|text| parse_id("after", text, |text| UserId::parse(text)));
-    let (after, limit) = (after.transpose()?, parameters.limit(PAGE_EVENTS_MAX)?);
+    let (after, limit) = (after.transpose()?, parameters.limit(PAGE_EVENTS_MAX, PAGE_EVENTS_MAX)?);
     let actor = identity.actor();
     let answer = context
         .calls

@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use protocol::envelope::{ToGateway, ToRouter};
 use protocol::error::ErrorCode;
 use protocol::event::{ContentV1, Draft, EventV1, InvalidEvent};
+use protocol::frame::write_event_object;
 use protocol::id::{ClientId, ConversationId, ConversationKey, UserId};
-use protocol::limits::KIND_BYTES_MAX;
+use protocol::limits::{KIND_BYTES_MAX, PAGE_EVENTS_DEFAULT};
 use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::fields::{Body, Fields, missing};
 use crate::identity::Identity;
-use crate::query::ConversationInPath;
+use crate::query::{ConversationInPath, Parameters};
 
 /// The device that an event names when it came over HTTP.
 const DEVICE: &str = "api";
@@ -47,6 +50,45 @@ pub(crate) async fn send(
         })
         .await?;
     ack(&answer)
+}
+
+/// `GET /v1/conversations/{conversation}/messages`
+pub(crate) async fn page(
+    identity: Identity,
+    State(context): State<Arc<Context>>,
+    ConversationInPath(conversation): ConversationInPath,
+    parameters: Parameters,
+) -> Result<Response, Failure> {
+    let range = parameters.range()?;
+    let limit = parameters.limit(PAGE_EVENTS_DEFAULT, context.settings.limits.page_events)?;
+    let conversation = ConversationKey { tenant: identity.tenant(), conversation };
+    let actor = identity.actor();
+    let answer = context
+        .calls
+        .ask_conversation(&conversation, |caller| ToRouter::History {
+            caller,
+            actor,
+            conversation,
+            range,
+            limit,
+        })
+        .await?;
+    let ToGateway::Page { conversation, events, head, more, trimmed, .. } = answer else {
+        return Err(Failure::unexpected());
+    };
+    let mut body = Vec::new();
+    body.extend_from_slice(br#"{"op":"page","events":["#);
+    for (place, event) in events.iter().enumerate() {
+        if place > 0 {
+            body.push(b',');
+        }
+        write_event_object(event, &mut body);
+    }
+    let trimmed = trimmed.map_or(String::new(), |trimmed| format!(r#","trimmed":{trimmed}"#));
+    let conversation = conversation.conversation; // An id needs no escapes.
+    let rest = format!(r#"],"conversation":"{conversation}","head":{head},"more":{more}{trimmed}}}"#);
+    body.extend_from_slice(rest.as_bytes());
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 /// The `ack`, as over the socket.

@@ -9,14 +9,10 @@ use protocol::error::ErrorCode;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::{conversations, health, members, messages, users};
+use crate::{conversations, health, members, messages, openapi, users};
 
-/// One call: a method on a path.
-pub(crate) struct Route {
-    pub(crate) method: Method,
-    pub(crate) path: &'static str,
-    handler: MethodRouter<Arc<Context>>,
-}
+/// One call: a method on a path, and what answers it.
+pub(crate) type Route = (Method, &'static str, MethodRouter<Arc<Context>>);
 
 /// Every call there is.
 pub(crate) fn all() -> Vec<Route> {
@@ -24,7 +20,7 @@ pub(crate) fn all() -> Vec<Route> {
     const MEMBERS: &str = "/v1/conversations/{conversation}/members";
     const MEMBER: &str = "/v1/conversations/{conversation}/members/{user}";
     const MESSAGES: &str = "/v1/conversations/{conversation}/messages";
-    let routes = [
+    vec![
         (Method::POST, "/v1/conversations", post(conversations::create)),
         (Method::GET, CONVERSATION, get(conversations::show)),
         (Method::PATCH, CONVERSATION, patch(conversations::rename)),
@@ -33,21 +29,22 @@ pub(crate) fn all() -> Vec<Route> {
         (Method::POST, MEMBERS, post(members::add)),
         (Method::PATCH, MEMBER, patch(members::set_role)),
         (Method::DELETE, MEMBER, delete(members::remove)),
+        (Method::GET, MESSAGES, get(messages::page)),
         (Method::POST, MESSAGES, post(messages::send)),
         (Method::GET, "/v1/users/{user}/conversations", get(users::conversations)),
         (Method::GET, "/v1/users/{user}/presence", get(users::presence)),
         (Method::GET, "/healthz", get(health::alive)),
         (Method::GET, "/readyz", get(health::ready)),
         (Method::GET, "/metrics", get(health::metrics)),
-    ];
-    routes.into_iter().map(|(method, path, handler)| Route { method, path, handler }).collect()
+        (Method::GET, "/v1/openapi.json", get(openapi::serve)),
+    ]
 }
 
 /// The whole API.
 pub(crate) fn router(context: Arc<Context>) -> Router {
     all()
         .into_iter()
-        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+        .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(context)

@@ -27,7 +27,7 @@ pub(crate) async fn conversations(
         return Err(Failure::new(ErrorCode::Forbidden, "a chat list is its user's own"));
     }
     let after = parameters.text("after").map(position).transpose()?;
-    let limit = parameters.limit(PAGE_EVENTS_MAX)?;
+    let limit = parameters.limit(PAGE_EVENTS_MAX, PAGE_EVENTS_MAX)?;
     let user = UserKey { tenant: identity.tenant(), user };
     let answer = context
         .calls
