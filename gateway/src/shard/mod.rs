@@ -2,15 +2,64 @@
 //!
 //! Decides neither order nor membership, reads no clock, and keeps no buffer for an idle connection.
 
+mod answers;
+mod caller;
+mod closing;
+mod connection;
 mod counters;
+mod delivery;
+mod drain;
+mod frames;
+mod input;
+mod lag;
+mod lanes;
+mod membership;
+mod outbox;
+mod random;
+mod rate;
+mod reading;
+mod retry;
+mod room;
+mod sending;
+mod session;
 mod settings;
+mod slab;
+mod sync;
+mod tenants;
+mod timers;
+mod upgrade;
+mod watch;
+mod wheel;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use foldhash::SharedSeed;
+use hashbrown::HashMap;
 use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
+use protocol::frame::Scratch;
 use protocol::time::Now;
+use protocol::websocket::{Opcode, write};
 pub use ring::operation;
+use ring::packet::{Packet, PacketPool};
+use ring::token::Token;
+
+use self::caller::SLOTS_MAX;
+use self::connection::{Flag, State};
+use self::drain::Drain;
+use self::input::Inputs;
+use self::lanes::Lanes;
+use self::outbox::Outboxes;
+use self::random::Random;
+use self::rate::Rate;
+use self::retry::Retries;
+use self::room::Rooms;
+use self::session::Opening;
+use self::slab::Slab;
+use self::sync::Syncs;
+use self::tenants::Tenants;
+use self::watch::Watches;
+use self::wheel::{TICK_MS, Wheel, tick_of, ticks};
 
 pub use self::counters::{Counters, Histogram};
 pub use self::settings::{ListenerKind, Settings};
@@ -41,20 +90,65 @@ pub enum Operation {
     ToRouter(RouterId, ToRouter),
 }
 
+/// Half of the key of every table; the other half comes from the shard's seed.
+static SHARED_SEED: SharedSeed = SharedSeed::from_u64(0x6d75_726d_7572_696e);
+/// Packets kept for reuse: their number, and the largest one's bytes.
+const PACKETS_FREE_MAX: usize = 8_192;
+const PACKET_BYTES_KEPT_MAX: usize = 16 * 1024;
+
 /// A gateway shard.
 pub struct GatewayShard {
     id: GatewayId,
-    routers: u16,
     settings: Settings,
+    send_rate: Rate,
+    frame_rate: Rate,
     authenticator: Arc<Authenticator>,
+    random: Random,
+    /// The time of the completion in hand.
+    now: Now,
+    /// The largest stamp seen.
+    lamport: u64,
+    slab: Slab,
+    wheel: Wheel,
+    tenants: Tenants,
+    rooms: Rooms,
+    watches: Watches,
+    lanes: Lanes,
+    inputs: Inputs,
+    outboxes: Outboxes,
+    pool: PacketPool,
+    scratch: Scratch,
+    ping: Packet,
+    openings: HashMap<u32, Box<Opening>, foldhash::fast::FixedState>,
+    syncs: HashMap<u32, Syncs, foldhash::fast::FixedState>,
+    retries: Retries,
+    drain: Option<Drain>,
+    /// What the ring is to do, before what the outboxes have.
+    sockets: VecDeque<operation::Operation>,
+    /// Slots whose outbox has something new, or whose stream may end.
+    dirty: VecDeque<u32>,
+    /// Connections that may go on.
+    ready: VecDeque<Token>,
+    /// Connections that wait for room in a lane.
+    parked: VecDeque<Token>,
+    /// Connections whose `hello` waits for its turn.
+    lobby: VecDeque<Token>,
     counters: Counters,
-    operations: VecDeque<Operation>,
-    draining: bool,
+}
+
+impl core::fmt::Debug for GatewayShard {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("GatewayShard")
+            .field("id", &self.id)
+            .field("connections", &self.slab.occupied())
+            .field("rooms", &self.rooms.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl GatewayShard {
     /// A shard without connections. `routers` router shards (at least 1) own all conversations and users; tokens name
-    /// slots below `slots`; `seed` keys the tables that are keyed from outside, and all chance.
+    /// slots below `slots` (at most 2^24); `seed` keys the tables that are keyed from outside, and all chance.
     #[must_use]
     pub fn new(
         id: GatewayId,
@@ -64,55 +158,150 @@ impl GatewayShard {
         authenticator: Arc<Authenticator>,
         seed: u64,
     ) -> Self {
-        assert!(routers > 0 && slots > 0);
-        let _ = seed;
+        assert!(routers > 0 && slots > 0 && slots <= SLOTS_MAX);
+        let mut random = Random::new(seed);
+        let mut hasher = || foldhash::quality::SeedableRandomState::with_seed(random.next(), &SHARED_SEED);
+        let (tenants, rooms, watches) =
+            (Tenants::new(hasher()), Rooms::new(hasher()), Watches::new(hasher()));
+        let mut pool = PacketPool::new(PACKETS_FREE_MAX, PACKET_BYTES_KEPT_MAX);
+        let ping = pool.packet(|out| write(Opcode::Ping, &[], out));
         Self {
             id,
-            routers,
+            send_rate: Rate::new(settings.limits.sends_per_second, settings.limits.sends_burst),
+            frame_rate: Rate::new(settings.frames_per_second, settings.frames_burst),
+            lanes: Lanes::new(routers, settings.router_queue_max),
             settings,
             authenticator,
+            random,
+            now: Now::default(),
+            lamport: 0,
+            slab: Slab::new(slots),
+            wheel: Wheel::new(),
+            tenants,
+            rooms,
+            watches,
+            inputs: Inputs::new(),
+            outboxes: Outboxes::new(),
+            pool,
+            scratch: Scratch::default(),
+            ping,
+            openings: HashMap::default(),
+            syncs: HashMap::default(),
+            retries: Retries::default(),
+            drain: None,
+            sockets: VecDeque::new(),
+            dirty: VecDeque::new(),
+            ready: VecDeque::new(),
+            parked: VecDeque::new(),
+            lobby: VecDeque::new(),
             counters: Counters::default(),
-            operations: VecDeque::new(),
-            draining: false,
         }
     }
 
     /// Takes one completion. What is to be done about it waits in [`GatewayShard::poll_operation`].
     pub fn handle(&mut self, now: Now, completion: Completion<'_>) {
-        let _ = (now, &self.authenticator, &self.settings, self.id, self.routers);
-        if matches!(completion, Completion::Drain) {
-            self.draining = true;
+        self.now = now;
+        match completion {
+            Completion::RouterFull(router, envelope) => {
+                self.counters.router_full += 1;
+                self.lanes.give_back(router, envelope);
+                return;
+            }
+            Completion::Socket(completion) => self.socket(completion),
+            Completion::Envelope(envelope) => self.envelope(envelope),
+            Completion::Tick => self.tick(),
+            Completion::Drain => self.begin_drain(),
         }
+        self.lanes.unblock();
+        self.take_up_ready();
+        self.gauge();
+    }
+
+    fn socket(&mut self, completion: operation::Completion<'_>) {
+        use operation::Completion as Socket;
+        match completion {
+            Socket::Accepted { token, listener, peer: _ } => self.accepted(token, listener),
+            Socket::Received { token, bytes } => {
+                if let Some(slot) = self.slab.slot(token) {
+                    self.received(slot, bytes);
+                }
+            }
+            Socket::Ended { token, error } => {
+                if let Some(slot) = self.slab.slot(token) {
+                    self.peer_ended(slot, error);
+                }
+            }
+            Socket::Sent { token, result, gather } => match self.slab.slot(token) {
+                Some(slot) => self.sent(slot, result, gather),
+                None => self.outboxes.recycle(gather, &mut self.pool),
+            },
+            Socket::Closed { token } => {
+                if let Some(slot) = self.slab.slot(token) {
+                    self.closed(slot);
+                }
+            }
+        }
+    }
+
+    fn accepted(&mut self, token: Token, listener: u8) {
+        let kind = self.settings.listeners.get(usize::from(listener)).copied();
+        self.counters.accepted += 1;
+        let connection = self.slab.occupy(token);
+        connection.listener = kind.unwrap_or(ListenerKind::Client);
+        connection.state_tick = tick_of(self.now.monotonic_ms) + ticks(self.settings.upgrade_timeout_ms);
+        self.arm_timer(token.slot);
+        self.listen(token.slot);
+    }
+
+    fn tick(&mut self) {
+        self.expire_timers();
+        self.retry_due();
+        self.continue_drain();
     }
 
     /// The next thing to do, until there is none.
     pub fn poll_operation(&mut self) -> Option<Operation> {
-        self.operations.pop_front()
+        if let Some(operation) = self.sockets.pop_front().or_else(|| self.poll_dirty()) {
+            return Some(Operation::Socket(operation));
+        }
+        let (router, envelope) = self.lanes.poll()?;
+        Some(Operation::ToRouter(router, envelope))
     }
 
     /// When [`Completion::Tick`] has something to do, in milliseconds of the monotonic clock; `None`: not before
     /// something else happens.
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
-        None
+        let timer = self.wheel.next_tick().map(|tick| u64::from(tick) * TICK_MS);
+        let ready = self.has_ready().then_some(self.now.monotonic_ms);
+        let blocked = self.lanes.are_blocked().then_some(self.now.monotonic_ms + 1);
+        [timer, ready, blocked, self.retries.next_ms(), self.drain_ms()].into_iter().flatten().min()
     }
 
-    /// What the shard has done.
+    /// What the shard has done, and how much it holds.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
+    fn gauge(&mut self) {
+        self.counters.connections = u64::from(self.slab.occupied());
+        self.counters.rooms = self.rooms.len() as u64;
+        self.counters.attachments = u64::from(self.rooms.attached());
+        self.counters.outbox_bytes = self.outboxes.bytes();
+        self.counters.input_bytes = self.inputs.bytes();
+    }
+
     /// Sockets that are not closed, whatever their state.
     #[must_use]
     pub fn connections(&self) -> u32 {
-        0
+        self.slab.occupied()
     }
 
     /// True after [`Completion::Drain`] once the last socket is closed and every envelope is handed over.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.draining && self.connections() == 0
+        self.drain.is_some() && self.slab.occupied() == 0 && self.lanes.are_empty()
     }
 
     /// Asserts every bound and every link between the shard's tables: for tests and the simulator.
@@ -120,6 +309,20 @@ impl GatewayShard {
     /// # Panics
     /// When one does not hold.
     pub fn invariants(&self) {
-        assert!(self.operations.len() < usize::MAX);
+        let connections = self.slab.occupied() as usize;
+        self.wheel.invariants(&self.slab);
+        self.tenants.invariants();
+        self.rooms.invariants();
+        self.watches.invariants();
+        self.sync_invariants();
+        self.inputs
+            .invariants(self.slab.iter().filter(|(_, c)| c.flags.has(Flag::Input)).map(|(slot, _)| slot));
+        self.outboxes.invariants(self.slab.iter().map(|(_, connection)| &connection.outbox));
+        self.lanes.invariants(self.slab.end() as usize * 8 + self.counters.accepted as usize);
+        assert!(self.openings.len() <= self.settings.openings_max as usize);
+        for (slot, _) in &self.openings {
+            assert_eq!(self.slab[*slot].state, State::Opening);
+        }
+        let _ = connections;
     }
 }

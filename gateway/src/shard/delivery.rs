@@ -1,0 +1,199 @@
+//! Delivery: what a room's owner publishes goes into the outboxes of its members, encoded once a subprotocol. A member
+//! whose outbox is full lags: it is left out from here on, and `lag` brings it back.
+
+use protocol::event::{ArchivedContentV1, Event};
+use protocol::frame::{ServerFrame, Subprotocol, encode};
+use protocol::id::{ConversationKey, UserId};
+use ring::packet::{Packet, PacketPool};
+
+use super::GatewayShard;
+use super::connection::{NONE, State};
+
+/// Bytes of events from which on a packet takes no more of them.
+const CHUNK_BYTES: usize = 32 * 1024;
+
+/// Events that leave in one packet.
+pub(super) struct Chunk<'a> {
+    pub(super) events: &'a [Event],
+    /// The user that the last of them says is no longer a member.
+    pub(super) left: Option<&'a str>,
+}
+
+impl<'a> Chunk<'a> {
+    /// The front of `events`, which are not empty, and the rest.
+    pub(super) fn split(events: &'a [Event]) -> (Self, &'a [Event]) {
+        let mut bytes = 0;
+        for (at, event) in events.iter().enumerate() {
+            bytes += event.as_bytes().len();
+            let left = match &event.view().content {
+                ArchivedContentV1::Left { user } => Some(&**user),
+                _ => None,
+            };
+            if left.is_some() || bytes >= CHUNK_BYTES {
+                let (events, rest) = events.split_at(at + 1);
+                return (Self { events, left }, rest);
+            }
+        }
+        (Self { events, left: None }, &[])
+    }
+
+    pub(super) fn first(&self) -> u64 {
+        self.events.first().map_or(0, Event::seq)
+    }
+
+    pub(super) fn last(&self) -> u64 {
+        self.events.last().map_or(0, Event::seq)
+    }
+
+    /// One packet of all its events.
+    pub(super) fn packet(&self, subprotocol: Subprotocol, pool: &mut PacketPool) -> Packet {
+        pool.packet(|out| {
+            for event in self.events {
+                encode(subprotocol, &ServerFrame::Event(event), out);
+            }
+        })
+    }
+}
+
+/// The same bytes for every member, made when the first of a subprotocol needs them.
+#[derive(Default)]
+struct Packets([Option<Packet>; 2]);
+
+impl Packets {
+    fn get(&mut self, subprotocol: Subprotocol, make: impl FnOnce() -> Packet) -> Packet {
+        self.0[subprotocol as usize].get_or_insert_with(make).clone()
+    }
+
+    fn release(self, pool: &mut PacketPool) {
+        for packet in self.0.into_iter().flatten() {
+            pool.release(packet);
+        }
+    }
+}
+
+impl GatewayShard {
+    /// Committed events, dense and ascending.
+    pub(super) fn publish(&mut self, key: &ConversationKey, events: &[Event]) {
+        let Some(room) = self.rooms.find(key) else { return };
+        let (Some(first), Some(end)) = (events.first(), events.last()) else { return };
+        self.lamport = self.lamport.max(end.view().lamport.to_native());
+        self.counters.delivery_ms.record(self.now.unix_ms.saturating_sub(first.view().time.to_native()));
+        self.take_events(room, events);
+    }
+
+    /// Delivers what of `events` the room does not have yet; what does not follow its last is pulled instead.
+    pub(super) fn take_events(&mut self, room: u32, events: &[Event]) {
+        let (Some(first), Some(end)) = (events.first(), events.last()) else { return };
+        let (first, end) = (first.seq(), end.seq());
+        let found = self.rooms.room_mut(room);
+        // Nobody is in the room yet: the head that its owner tells covers these.
+        let Some(last) = found.last_seq else { return };
+        found.head = found.head.max(end);
+        if first <= last + 1 && last < end {
+            let new = events.partition_point(|event| event.seq() <= last);
+            self.deliver(room, &events[new..]);
+        }
+        self.pull_room_if_behind(room);
+        self.drop_room_if_empty(room);
+    }
+
+    /// Publishes were left out: the room pulls them.
+    pub(super) fn head(&mut self, key: &ConversationKey, head: u64) {
+        if let Some(room) = self.rooms.find(key) {
+            let found = self.rooms.room_mut(room);
+            found.head = found.head.max(head);
+            self.pull_room_if_behind(room);
+        }
+    }
+
+    fn deliver(&mut self, room: u32, events: &[Event]) {
+        let mut rest = events;
+        while !rest.is_empty() {
+            let (chunk, later) = Chunk::split(rest);
+            self.deliver_chunk(room, &chunk);
+            if let Some(user) = chunk.left {
+                self.detach_user(room, user, chunk.last());
+            }
+            rest = later;
+        }
+    }
+
+    fn deliver_chunk(&mut self, room: u32, chunk: &Chunk<'_>) {
+        self.rooms.room_mut(room).last_seq = Some(chunk.last());
+        let mut packets = Packets::default();
+        let mut reached = 0;
+        let mut at = self.rooms.room(room).members;
+        while at != NONE {
+            let next = self.rooms.attachment(at).next_in_room;
+            reached += u64::from(self.deliver_to(at, chunk, &mut packets));
+            at = next;
+        }
+        packets.release(&mut self.pool);
+        self.counters.deliveries += reached * chunk.events.len() as u64;
+        self.counters.fan_out.record(reached);
+    }
+
+    fn deliver_to(&mut self, at: u32, chunk: &Chunk<'_>, packets: &mut Packets) -> bool {
+        let attachment = self.rooms.attachment(at);
+        let (slot, position) = (attachment.slot, attachment.position());
+        if attachment.is_lagging() || position >= chunk.last() {
+            return false;
+        }
+        if position + 1 == chunk.first() {
+            let subprotocol = self.slab[slot].subprotocol;
+            let packet = packets.get(subprotocol, || chunk.packet(subprotocol, &mut self.pool));
+            if self.has_room(slot, packet.as_bytes().len()) {
+                self.push(slot, packet);
+                self.rooms.attachment_mut(at).set_position(chunk.last());
+                return true;
+            }
+            self.pool.release(packet);
+        }
+        self.lag(at);
+        false
+    }
+
+    /// Takes a user's connections out of a room once they were sent the event that says so. Those that lag meet it later.
+    fn detach_user(&mut self, room: u32, user: &str, seq: u64) {
+        let mut at = self.rooms.room(room).members;
+        while at != NONE {
+            let attachment = self.rooms.attachment(at);
+            let next = attachment.next_in_room;
+            let (slot, sent) = (attachment.slot, attachment.position() == seq && !attachment.is_lagging());
+            if sent && self.slab[slot].user.as_str() == user {
+                self.rooms.detach(&mut self.slab[slot], at);
+            }
+            at = next;
+        }
+    }
+
+    /// Puts a frame that may be lost into the outboxes of a room's members, less those of `except`, and of those whose
+    /// outbox is half full.
+    pub(super) fn ephemeral(
+        &mut self,
+        key: &ConversationKey,
+        except: Option<UserId>,
+        frame: &ServerFrame<'_>,
+    ) {
+        let Some(room) = self.rooms.find(key) else { return };
+        let mut packets = Packets::default();
+        let mut at = self.rooms.room(room).members;
+        while at != NONE {
+            let attachment = self.rooms.attachment(at);
+            let (slot, next) = (attachment.slot, attachment.next_in_room);
+            at = next;
+            let connection = &self.slab[slot];
+            if connection.state != State::Open || except.is_some_and(|user| user == connection.user) {
+                continue;
+            }
+            if !self.is_half_empty(slot) {
+                self.counters.ephemeral_dropped += 1;
+                continue;
+            }
+            let subprotocol = connection.subprotocol;
+            let packet = packets.get(subprotocol, || self.pool.packet(|out| encode(subprotocol, frame, out)));
+            self.push(slot, packet);
+        }
+        packets.release(&mut self.pool);
+    }
+}

@@ -1,0 +1,106 @@
+//! Drain: the server stops. Every client is told, and the closes are spread over time, so that not all come back to the
+//! next node at once.
+
+use protocol::error::CloseCode;
+use protocol::frame::ServerFrame;
+
+use super::GatewayShard;
+use super::connection::State;
+use super::wheel::{tick_of, ticks};
+
+/// Connections closed at least a step: few of them need no spreading.
+const CLOSES_MIN: u32 = 64;
+/// Milliseconds between two steps.
+const STEP_MS: u64 = 100;
+/// Milliseconds that a client waits at least before it connects again.
+const RECONNECT_MS_MIN: u32 = 500;
+
+/// Milliseconds left for the request of a client that has just connected.
+const UPGRADE_MS: u32 = 1_000;
+
+const REASON: &str = "the server stops";
+
+/// How far a drain has come.
+#[derive(Debug)]
+pub(super) struct Drain {
+    /// Slots below this one were told.
+    cursor: u32,
+    /// Slots of one step.
+    stride: u32,
+    next_ms: u64,
+    drain_ms: u32,
+}
+
+impl Drain {
+    /// Milliseconds told to a client that connects now.
+    pub(super) const fn retry_after_ms(&self) -> u32 {
+        if self.drain_ms > RECONNECT_MS_MIN { self.drain_ms } else { RECONNECT_MS_MIN }
+    }
+}
+
+impl GatewayShard {
+    pub(super) fn begin_drain(&mut self) {
+        if self.drain.is_some() {
+            return;
+        }
+        let steps = (u64::from(self.settings.drain_ms) / STEP_MS).max(1);
+        let stride = (u64::from(self.slab.end()).div_ceil(steps)) as u32;
+        self.drain = Some(Drain {
+            cursor: 0,
+            stride: stride.max(1),
+            next_ms: self.now.monotonic_ms,
+            drain_ms: self.settings.drain_ms,
+        });
+        self.continue_drain();
+    }
+
+    /// When the next clients are to be told.
+    pub(super) fn drain_ms(&self) -> Option<u64> {
+        self.drain.as_ref().filter(|drain| drain.cursor < self.slab.end()).map(|drain| drain.next_ms)
+    }
+
+    pub(super) fn continue_drain(&mut self) {
+        let end = self.slab.end();
+        while let Some(drain) = &mut self.drain
+            && drain.cursor < end
+            && drain.next_ms <= self.now.monotonic_ms
+        {
+            let until = drain.cursor.saturating_add(drain.stride).min(end);
+            drain.next_ms += STEP_MS;
+            let mut cursor = drain.cursor;
+            let mut closed = 0;
+            while cursor < end && (cursor < until || closed < CLOSES_MIN) {
+                closed += u32::from(self.tell(cursor));
+                cursor += 1;
+            }
+            if let Some(drain) = &mut self.drain {
+                drain.cursor = cursor;
+            }
+        }
+    }
+
+    /// Tells one client and closes it; true when there was one.
+    fn tell(&mut self, slot: u32) -> bool {
+        match self.slab[slot].state {
+            State::Free | State::Closing | State::Closed => false,
+            State::Upgrading => {
+                // Its request is answered with 503 if it comes now.
+                let tick = tick_of(self.now.monotonic_ms) + ticks(UPGRADE_MS);
+                self.slab[slot].state_tick = tick;
+                self.rearm_timer(slot);
+                true
+            }
+            State::Echo => {
+                self.close(slot, CloseCode::GOING_AWAY, REASON);
+                true
+            }
+            State::AwaitHello | State::Opening | State::Open => {
+                let spread_ms = self.settings.drain_ms.max(RECONNECT_MS_MIN);
+                let reconnect_after_ms = RECONNECT_MS_MIN + self.random.below(spread_ms);
+                self.answer(slot, &ServerFrame::Goaway { reason: REASON, reconnect_after_ms });
+                self.close(slot, CloseCode::DRAINING, REASON);
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Membership as this shard sees it: rooms of conversations, attachments of connections. Attach and detach go to the
+//! same owner in order; while an attach is not answered the room stays, so that a detach never undoes a later attach.
+
+use protocol::envelope::{AttachItem, AttachedItem, AttachedState, RouterId, ToRouter};
+use protocol::error::Refusal;
+use protocol::id::{ConversationKey, Tenant};
+use protocol::placement::Slot;
+
+use super::GatewayShard;
+use super::caller::{Asks, OPENING};
+use super::connection::{Flag, NONE, State};
+use super::retry::Retry;
+
+impl GatewayShard {
+    /// Asks an owner for its conversations' events.
+    pub(super) fn attach(&mut self, slot: u32, reference: i64, owner: RouterId, items: Box<[AttachItem]>) {
+        for item in &items {
+            let key = self.conversation_key(slot, item.conversation);
+            self.rooms.expect(key);
+        }
+        let caller = self.caller(slot, Asks::Session, reference);
+        let actor = self.actor(slot);
+        self.lanes.push(owner, ToRouter::Attach { caller, actor, items });
+    }
+
+    fn attach_one(&mut self, slot: u32, key: &ConversationKey, after: u64) {
+        let owner = Slot::of_conversation(key).owner(self.lanes.routers());
+        let items = Box::new([AttachItem { conversation: key.conversation }]);
+        self.attach(slot, after as i64, owner, items);
+    }
+
+    /// An owner's answer: `reference` says for what. `slot` is `None` when the connection is gone.
+    pub(super) fn attached(
+        &mut self,
+        slot: Option<u32>,
+        reference: i64,
+        tenant: Tenant,
+        items: &[AttachedItem],
+        refused: Option<Refusal>,
+    ) {
+        let slot = slot.filter(|&slot| self.slab[slot].flags.has(Flag::Registered));
+        let mut opening = slot.and_then(|slot| self.openings.remove(&slot));
+        let mut place = 0;
+        for item in items {
+            let key = ConversationKey { tenant, conversation: item.conversation };
+            let Some(room) = self.rooms.find(&key) else { continue };
+            self.rooms.room_mut(room).pending -= 1;
+            let state = if refused.is_some() { None } else { item.state };
+            if let (Some(slot), Some(state)) = (slot, state) {
+                let after = if reference == OPENING {
+                    let opening = opening.as_deref_mut();
+                    let cursor = opening.and_then(|opening| note(opening, item, state, &mut place));
+                    cursor.unwrap_or(state.head)
+                } else {
+                    reference as u64
+                };
+                self.enter(slot, room, after.min(state.head), state.head);
+            }
+            self.drop_room_if_empty(room);
+        }
+        let Some(slot) = slot else { return };
+        if let Some(mut opening) = opening {
+            if reference == OPENING {
+                opening.pending -= 1;
+            }
+            self.openings.insert(slot, opening);
+        }
+        match refused {
+            Some(refusal) if reference == OPENING => {
+                self.close_unavailable(slot, refusal.retry_after_ms.unwrap_or(1_000));
+            }
+            Some(refusal) => {
+                for item in items {
+                    let key = ConversationKey { tenant, conversation: item.conversation };
+                    let token = self.slab[slot].token(slot);
+                    let retry = Retry::Attach(token.into(), key, reference as u64);
+                    self.retry_after(refusal.retry_after_ms, retry);
+                }
+            }
+            None => self.welcome_if_complete(slot),
+        }
+    }
+
+    /// Puts a connection into a room behind `after`; the room's log ends at `head`.
+    fn enter(&mut self, slot: u32, room: u32, after: u64, head: u64) {
+        let found = self.rooms.room_mut(room);
+        found.last_seq.get_or_insert(head);
+        found.head = found.head.max(head);
+        if self.attachment_in(slot, room).is_some_and(|at| !self.return_to(slot, at, after)) {
+            return;
+        }
+        if self.attachment_in(slot, room).is_none() {
+            if u32::from(self.slab[slot].attachments) >= self.settings.limits.conversations_attached {
+                return;
+            }
+            self.rooms.attach(&mut self.slab[slot], slot, room, after);
+        }
+        self.pull_room_if_behind(room);
+        if self.slab[slot].state == State::Open {
+            self.begin_delivery(slot);
+        }
+    }
+
+    /// A member that was about to leave came back: its events go on after its return. False when it had never left.
+    fn return_to(&mut self, slot: u32, at: u32, after: u64) -> bool {
+        let attachment = self.rooms.attachment_mut(at);
+        if !attachment.is_leaving() {
+            return false;
+        }
+        attachment.set_leaving(false);
+        attachment.set_position(after);
+        self.rooms.make_lagging(&mut self.slab[slot], at);
+        true
+    }
+
+    /// The connection's attachment to a room, looked for in the shorter of the two lists.
+    pub(super) fn attachment_in(&self, slot: u32, room: u32) -> Option<u32> {
+        let connection = &self.slab[slot];
+        if u32::from(connection.attachments) <= self.rooms.room(room).member_count {
+            return self.rooms.attachment_to(connection, room);
+        }
+        let mut at = self.rooms.room(room).members;
+        while at != NONE && self.rooms.attachment(at).slot != slot {
+            at = self.rooms.attachment(at).next_in_room;
+        }
+        (at != NONE).then_some(at)
+    }
+
+    /// The user of a session became a member: its events begin after `after`.
+    pub(super) fn joined(&mut self, slot: u32, key: &ConversationKey, after: u64) {
+        if self.slab[slot].flags.has(Flag::Registered) {
+            self.attach_one(slot, key, after);
+        }
+    }
+
+    /// The user of a session is no longer a member. The event that says so is still the member's to see: one that takes
+    /// events as they come goes with it; one that lags goes now.
+    pub(super) fn left(&mut self, slot: u32, key: &ConversationKey, seq: u64) {
+        let Some(room) = self.rooms.find(key) else { return };
+        let Some(at) = self.attachment_in(slot, room) else { return };
+        let attachment = self.rooms.attachment_mut(at);
+        if seq > attachment.position() && !attachment.is_lagging() {
+            attachment.set_leaving(true);
+        } else {
+            self.detach(at);
+        }
+    }
+
+    /// Takes one connection out of one room, and the room away when it was the last.
+    pub(super) fn detach(&mut self, at: u32) {
+        let (slot, room) = (self.rooms.attachment(at).slot, self.rooms.attachment(at).room);
+        self.rooms.detach(&mut self.slab[slot], at);
+        self.drop_room_if_empty(room);
+    }
+
+    pub(super) fn detach_all(&mut self, slot: u32) {
+        loop {
+            let next = self.rooms.attachments_of(&self.slab[slot]).next();
+            let Some(at) = next else { return };
+            self.detach(at);
+        }
+    }
+
+    pub(super) fn drop_room_if_empty(&mut self, room: u32) {
+        let key = self.rooms.room(room).key;
+        if self.rooms.remove_if_empty(room) {
+            let owner = Slot::of_conversation(&key).owner(self.lanes.routers());
+            self.lanes.push(owner, ToRouter::Detach { gateway: self.id, conversation: key });
+        }
+    }
+}
+
+/// Brings the chat list up to date with an owner's answer, and tells the device's cursor. Owners answer in the order that
+/// they were asked in, so `place` only moves on.
+fn note(
+    opening: &mut super::session::Opening,
+    item: &AttachedItem,
+    state: AttachedState,
+    place: &mut usize,
+) -> Option<u64> {
+    let same = |at: &usize| opening.list[*at].conversation == item.conversation;
+    let found = (*place..opening.list.len()).find(same).or_else(|| (0..*place).find(same));
+    if let Some(at) = found {
+        *place = at + 1;
+        let entry = &mut opening.list[at];
+        (entry.head, entry.read, entry.role) = (state.head, state.read, state.role);
+        opening.attached[at] = true;
+    }
+    opening.cursor(&item.conversation)
+}

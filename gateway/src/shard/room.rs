@@ -1,0 +1,335 @@
+//! Rooms: which connections of this shard take a conversation's events, and up to where each was sent them. Who may is
+//! the router's to know.
+
+use core::hash::BuildHasher;
+
+use foldhash::quality::SeedableRandomState;
+use hashbrown::HashTable;
+use protocol::id::ConversationKey;
+
+use super::connection::{Connection, NONE};
+
+/// A conversation's members on this shard.
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) key: ConversationKey,
+    /// Last seq that went to the members; `None` until its owner has told a head.
+    pub(super) last_seq: Option<u64>,
+    /// Last seq that is known to be published.
+    pub(super) head: u64,
+    /// First attachment.
+    pub(super) members: u32,
+    pub(super) member_count: u32,
+    /// Attaches that are not answered: the room stays, whoever leaves.
+    pub(super) pending: u32,
+    /// A pull of what the room missed is in flight, or waits to be tried again.
+    pub(super) pulling: bool,
+}
+
+/// Top bit of [`Attachment::position`]: takes events out of the log, not as they are published.
+const LAGGING: u64 = 1 << 63;
+/// Second bit: goes away with the event that says so, which is still to come.
+const LEAVING: u64 = 1 << 62;
+
+/// One connection in one room: 32 bytes, one for each conversation of each session.
+#[derive(Debug)]
+pub(super) struct Attachment {
+    pub(super) slot: u32,
+    pub(super) room: u32,
+    pub(super) next_in_room: u32,
+    previous_in_room: u32,
+    pub(super) next_of_connection: u32,
+    previous_of_connection: u32,
+    position: u64,
+}
+
+const _: () = assert!(size_of::<Attachment>() <= 32, "every session holds one a conversation");
+
+impl Attachment {
+    /// Last seq that the connection was sent, or began after.
+    pub(super) const fn position(&self) -> u64 {
+        self.position & !(LAGGING | LEAVING)
+    }
+
+    pub(super) const fn set_position(&mut self, seq: u64) {
+        self.position = seq | self.position & (LAGGING | LEAVING);
+    }
+
+    pub(super) const fn is_lagging(&self) -> bool {
+        self.position & LAGGING != 0
+    }
+
+    pub(super) const fn is_leaving(&self) -> bool {
+        self.position & LEAVING != 0
+    }
+
+    pub(super) const fn set_leaving(&mut self, leaving: bool) {
+        self.position = if leaving { self.position | LEAVING } else { self.position & !LEAVING };
+    }
+}
+
+/// All rooms of a shard, and all attachments.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    hasher: SeedableRandomState,
+    index: HashTable<u32>,
+    rooms: Vec<Option<Room>>,
+    rooms_free: Vec<u32>,
+    attachments: Vec<Attachment>,
+    free: u32,
+    attached: u32,
+}
+
+impl Rooms {
+    pub(super) fn new(hasher: SeedableRandomState) -> Self {
+        Self {
+            hasher,
+            index: HashTable::new(),
+            rooms: Vec::new(),
+            rooms_free: Vec::new(),
+            attachments: Vec::new(),
+            free: NONE,
+            attached: 0,
+        }
+    }
+
+    /// How many rooms there are.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// How many attachments there are.
+    pub(super) const fn attached(&self) -> u32 {
+        self.attached
+    }
+
+    /// The room of a conversation.
+    pub(super) fn find(&self, key: &ConversationKey) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
+        self.index.find(hash, |&room| self.room(room).key == *key).copied()
+    }
+
+    pub(super) fn room(&self, room: u32) -> &Room {
+        self.rooms[room as usize].as_ref().expect("a numbered room is there")
+    }
+
+    pub(super) fn room_mut(&mut self, room: u32) -> &mut Room {
+        self.rooms[room as usize].as_mut().expect("a numbered room is there")
+    }
+
+    pub(super) fn attachment(&self, attachment: u32) -> &Attachment {
+        &self.attachments[attachment as usize]
+    }
+
+    pub(super) fn attachment_mut(&mut self, attachment: u32) -> &mut Attachment {
+        &mut self.attachments[attachment as usize]
+    }
+
+    /// An attachment by a number that came from outside, if it is still this connection's and this conversation's.
+    pub(super) fn check(&self, attachment: i64, slot: u32, key: &ConversationKey) -> Option<u32> {
+        let at = u32::try_from(attachment).ok()?;
+        let found = self.attachments.get(at as usize)?;
+        (found.slot == slot && self.room(found.room).key == *key).then_some(at)
+    }
+
+    /// One more attach of this conversation is under way: its room, made when there is none.
+    pub(super) fn expect(&mut self, key: ConversationKey) -> u32 {
+        let room = self.find(&key).unwrap_or_else(|| self.make(key));
+        self.room_mut(room).pending += 1;
+        room
+    }
+
+    fn make(&mut self, key: ConversationKey) -> u32 {
+        let room =
+            Room { key, last_seq: None, head: 0, members: NONE, member_count: 0, pending: 0, pulling: false };
+        let at = match self.rooms_free.pop() {
+            Some(at) => {
+                self.rooms[at as usize] = Some(room);
+                at
+            }
+            None => {
+                self.rooms.push(Some(room));
+                (self.rooms.len() - 1) as u32
+            }
+        };
+        let Self { hasher, rooms, index, .. } = self;
+        index.insert_unique(hasher.hash_one(key), at, |&other| {
+            hasher.hash_one(rooms[other as usize].as_ref().expect("an indexed room is there").key)
+        });
+        at
+    }
+
+    /// Removes a room that has no members and expects none; true when it did.
+    pub(super) fn remove_if_empty(&mut self, room: u32) -> bool {
+        let found = self.room(room);
+        if found.member_count > 0 || found.pending > 0 {
+            return false;
+        }
+        let hash = self.hasher.hash_one(found.key);
+        match self.index.find_entry(hash, |&other| other == room) {
+            Ok(entry) => entry.remove(),
+            Err(_) => unreachable!("a room is in the index"),
+        };
+        self.rooms[room as usize] = None;
+        self.rooms_free.push(room);
+        true
+    }
+
+    /// Puts a connection into a room, after `position`, lagging: it is sent nothing before somebody makes it live.
+    pub(super) fn attach(&mut self, connection: &mut Connection, slot: u32, room: u32, position: u64) -> u32 {
+        let next_in_room = self.room(room).members;
+        let at = self.allocate(Attachment {
+            slot,
+            room,
+            next_in_room,
+            previous_in_room: NONE,
+            next_of_connection: NONE,
+            previous_of_connection: NONE,
+            position: position | LAGGING,
+        });
+        if next_in_room != NONE {
+            self.attachments[next_in_room as usize].previous_in_room = at;
+        }
+        let room = self.room_mut(room);
+        room.members = at;
+        room.member_count += 1;
+        self.attached += 1;
+        connection.attachments += 1;
+        self.link_lagging(connection, at);
+        at
+    }
+
+    fn allocate(&mut self, attachment: Attachment) -> u32 {
+        if self.free == NONE {
+            self.attachments.push(attachment);
+            return (self.attachments.len() - 1) as u32;
+        }
+        let at = self.free;
+        self.free = core::mem::replace(&mut self.attachments[at as usize], attachment).next_in_room;
+        at
+    }
+
+    /// Takes a connection out of a room.
+    pub(super) fn detach(&mut self, connection: &mut Connection, at: u32) {
+        self.unlink_of_connection(connection, at);
+        let Attachment { room, next_in_room, previous_in_room, .. } = *self.attachment(at);
+        if next_in_room != NONE {
+            self.attachment_mut(next_in_room).previous_in_room = previous_in_room;
+        }
+        if previous_in_room == NONE {
+            self.room_mut(room).members = next_in_room;
+        } else {
+            self.attachment_mut(previous_in_room).next_in_room = next_in_room;
+        }
+        self.room_mut(room).member_count -= 1;
+        self.attached -= 1;
+        connection.attachments -= 1;
+        let free = self.free;
+        let attachment = self.attachment_mut(at);
+        attachment.slot = NONE;
+        attachment.next_in_room = free;
+        self.free = at;
+    }
+
+    /// From now on the connection takes this room's events as they are published.
+    pub(super) fn make_live(&mut self, connection: &mut Connection, at: u32) {
+        self.unlink_of_connection(connection, at);
+        let next = connection.live;
+        let attachment = self.attachment_mut(at);
+        attachment.position &= !LAGGING;
+        attachment.next_of_connection = next;
+        attachment.previous_of_connection = NONE;
+        if next != NONE {
+            self.attachment_mut(next).previous_of_connection = at;
+        }
+        connection.live = at;
+    }
+
+    /// From now on the connection takes this room's events out of the log, after those of the rooms that lag already.
+    pub(super) fn make_lagging(&mut self, connection: &mut Connection, at: u32) {
+        self.unlink_of_connection(connection, at);
+        self.attachment_mut(at).position |= LAGGING;
+        self.link_lagging(connection, at);
+    }
+
+    /// Lagging attachments are a ring, so that one link in the record reaches both its ends.
+    fn link_lagging(&mut self, connection: &mut Connection, at: u32) {
+        let first = if connection.lagging == NONE { at } else { connection.lagging };
+        let last =
+            if connection.lagging == NONE { at } else { self.attachment(first).previous_of_connection };
+        let attachment = self.attachment_mut(at);
+        attachment.next_of_connection = first;
+        attachment.previous_of_connection = last;
+        self.attachment_mut(last).next_of_connection = at;
+        self.attachment_mut(first).previous_of_connection = at;
+        connection.lagging = first;
+    }
+
+    fn unlink_of_connection(&mut self, connection: &mut Connection, at: u32) {
+        let attachment = self.attachment(at);
+        let (next, previous) = (attachment.next_of_connection, attachment.previous_of_connection);
+        if attachment.is_lagging() {
+            self.attachment_mut(next).previous_of_connection = previous;
+            self.attachment_mut(previous).next_of_connection = next;
+            if connection.lagging == at {
+                connection.lagging = if next == at { NONE } else { next };
+            }
+            return;
+        }
+        if next != NONE {
+            self.attachment_mut(next).previous_of_connection = previous;
+        }
+        if previous == NONE {
+            connection.live = next;
+        } else {
+            self.attachment_mut(previous).next_of_connection = next;
+        }
+    }
+
+    /// The connection's attachment to a room; looks through all of its attachments.
+    pub(super) fn attachment_to(&self, connection: &Connection, room: u32) -> Option<u32> {
+        self.attachments_of(connection).find(|&at| self.attachment(at).room == room)
+    }
+
+    /// The connection's attachments, those that lag first.
+    pub(super) fn attachments_of(&self, connection: &Connection) -> impl Iterator<Item = u32> + '_ {
+        let first = connection.lagging;
+        let some = |at: u32| (at != NONE).then_some(at);
+        let lagging = core::iter::successors(some(first), move |&at| {
+            some(self.attachment(at).next_of_connection).filter(|&next| next != first)
+        });
+        let live = core::iter::successors(some(connection.live), move |&at| {
+            some(self.attachment(at).next_of_connection)
+        });
+        lagging.chain(live)
+    }
+
+    /// All rooms.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Room> {
+        self.rooms.iter().flatten()
+    }
+
+    /// Asserts the links of every room.
+    pub(super) fn invariants(&self) {
+        let mut attached = 0;
+        for room in self.iter() {
+            let (mut at, mut previous, mut count) = (room.members, NONE, 0);
+            while at != NONE {
+                let attachment = self.attachment(at);
+                assert_eq!(self.room(attachment.room).key, room.key);
+                assert_eq!(attachment.previous_in_room, previous);
+                assert!(room.last_seq.is_some(), "a room has a head before it has members");
+                let behind = room.last_seq.is_some_and(|last| attachment.position() < last);
+                assert!(attachment.is_lagging() || !behind, "a live member has every event of its room");
+                (previous, at) = (at, attachment.next_in_room);
+                count += 1;
+            }
+            assert_eq!(count, room.member_count);
+            assert!(count + room.pending > 0, "an empty room is removed");
+            assert!(room.last_seq.is_none_or(|last| last <= room.head));
+            attached += count;
+        }
+        assert_eq!(attached, self.attached);
+        assert_eq!(self.index.len() + self.rooms_free.len(), self.rooms.len());
+    }
+}

@@ -1,0 +1,6 @@
+//! The promises of the gateway shard, one file each, driven through its two enums alone.
+
+mod owner;
+mod session;
+mod wire;
+mod world;
