@@ -128,10 +128,10 @@ impl Accepts {
         Outcome::Connected { slot, listener, peer }
     }
 
-    /// The connection's own faults (ECONNABORTED and the like, accept(2)) took one out of the backlog, so that trying
-    /// again at once makes headway. The host's do not.
+    /// A fault of the connection took it out of the backlog, so that trying again at once makes headway. Any other is
+    /// the host's, and would only come again.
     fn failed(&mut self, error: i32) {
-        if matches!(error, libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) {
+        if !is_of_connection(error) {
             self.exhausted += 1;
             self.rest_until = Some(Instant::now() + REST);
         }
@@ -172,5 +172,79 @@ impl Accepts {
     /// Leaves the peers' memory to the kernel, for a ring that ends with accepts in flight.
     pub(super) fn leak(&mut self) {
         std::mem::forget(std::mem::take(&mut self.peers));
+    }
+}
+
+/// The errors that accept(2) passes on from a connection that was there and is no more, and our own cancellation.
+fn is_of_connection(error: i32) -> bool {
+    matches!(
+        error,
+        libc::ECONNABORTED
+            | libc::EINTR
+            | libc::ECANCELED
+            | libc::EPERM
+            | libc::EPROTO
+            | libc::ENOPROTOOPT
+            | libc::EOPNOTSUPP
+            | libc::ENETDOWN
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::ENONET
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::{Accepts, Outcome, REST};
+    use crate::listener::{Listener, ListenerSettings};
+
+    fn accepts() -> Accepts {
+        let address = "127.0.0.1:0".parse().unwrap();
+        Accepts::new(Listener::bind(address, 1, ListenerSettings::default()).unwrap(), 2)
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_is_tried_again_at_once() {
+        let mut accepts = accepts();
+        for error in [libc::ECONNABORTED, libc::EPROTO, libc::EINTR] {
+            let (index, _) = accepts.start(3);
+            assert!(matches!(accepts.finish(index, -error), Outcome::Nobody { slot: 3 }));
+            assert!(accepts.wants_slot());
+        }
+        assert_eq!(accepts.exhausted, 0);
+    }
+
+    #[test]
+    fn a_host_without_files_is_left_to_rest() {
+        let mut accepts = accepts();
+        for error in [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EINVAL] {
+            let (index, _) = accepts.start(0);
+            let before = Instant::now();
+            assert!(matches!(accepts.finish(index, -error), Outcome::Nobody { slot: 0 }));
+            assert!(!accepts.wants_slot(), "not at once");
+            accepts.end_rest();
+            assert!(!accepts.wants_slot(), "not before its time");
+            assert!(accepts.rest_until().unwrap() >= before + REST);
+            accepts.rest_until = Some(before);
+            accepts.end_rest();
+            assert!(accepts.wants_slot(), "but then");
+        }
+        assert_eq!(accepts.exhausted, 5);
+    }
+
+    #[test]
+    fn accepts_that_stopped_start_no_more_and_close_their_listener_when_quiet() {
+        let mut accepts = accepts();
+        let (index, _) = accepts.start(0);
+        assert_eq!(accepts.stop(), [index]);
+        assert!(!accepts.wants_slot());
+        accepts.close_listeners();
+        assert_eq!(accepts.listeners().len(), 1, "one is in flight");
+        assert!(matches!(accepts.finish(index, -libc::ECANCELED), Outcome::Nobody { .. }));
+        accepts.close_listeners();
+        assert!(accepts.is_quiet() && accepts.listeners().is_empty());
     }
 }

@@ -18,9 +18,17 @@
 //! | poll, then receive | 243 B | 3.2 µs | 2.9 µs | 3.9 µs | 11.7 µs |
 //!
 //! A third of the memory for the same time; only a lone message pays for its second system call.
+//!
+//! Neither what is armed nor what is in flight makes anything else slower: a send costs 6 µs with 16,000 sockets armed
+//! and all of them sending, a close 10 µs with 1,600 armed as with 16,000, an accept 4 µs.
+
+mod accepting;
 mod accepts;
 mod buffers;
+mod closing;
 mod queue;
+mod receiving;
+mod sending;
 mod sends;
 mod slots;
 mod tag;
@@ -30,20 +38,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use io_uring::squeue::Flags;
 use io_uring::{cqueue, opcode, types};
 
-use self::accepts::{Accepts, Outcome};
+use self::accepts::Accepts;
 use self::buffers::Buffers;
 use self::queue::Queue;
 pub(crate) use self::queue::{build, builds_without_array};
 use self::sends::Sends;
-use self::slots::{NO_SEND, Phase, Slots, in_flight, mark};
+use self::slots::{Phase, Slots, in_flight, mark};
 use self::tag::{Kind, Tag};
 use crate::limit::Limit;
 use crate::listener::Listener;
 use crate::operation::{Completion, Operation};
-use crate::packet::Gather;
 use crate::setup::SetupError;
 use crate::token::Token;
 use crate::waker::Waker;
@@ -64,7 +70,7 @@ pub struct Settings {
     pub completions: u32,
     /// Receives at once.
     pub buffers: u16,
-    /// Most bytes of one [`Completion::Received`], and what one socket gets a turn.
+    /// Most bytes of one [`Completion::Received`]; a socket gets at most two a turn.
     pub buffer_bytes: u32,
     /// Accepts in flight for each listener. Each holds a slot.
     pub accepts: u16,
@@ -99,7 +105,7 @@ pub struct Counters {
     pub enters: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Accepts that failed because the host had no file or memory left.
+    /// Accepts that failed for want of files or memory of the host, after which accepting rests for 100 ms.
     pub accepts_exhausted: u64,
     /// Bytes received.
     pub received_bytes: u64,
@@ -122,7 +128,7 @@ pub struct Ring {
     accepts: Accepts,
     /// Slots with something to receive, each at most once ([`mark::QUEUED`]).
     readable: VecDeque<u32>,
-    /// Tokens to shut down when their send is done.
+    /// Tokens to shut down at the start of the next turn, if none of their sends is in flight then.
     shutdowns: Vec<Token>,
     waker: Waker,
     counters: Counters,
@@ -193,14 +199,7 @@ impl Ring {
                 }
             }
             Operation::Send(token, gather) => self.send(token, gather),
-            Operation::Shutdown(token) => {
-                if let Some(slot) = self.slots.tenant(token)
-                    && !slot.has(mark::SHUTDOWN)
-                {
-                    slot.marks |= mark::SHUTDOWN;
-                    self.shutdowns.push(token);
-                }
-            }
+            Operation::Shutdown(token) => self.shut_down(token),
             Operation::Close(token) => self.close(token),
         }
     }
@@ -262,7 +261,11 @@ impl Ring {
 
     fn sleep(&self, timeout: Duration, has_mail: impl FnOnce() -> bool) -> Duration {
         self.waker.prepare_to_sleep();
-        if has_mail() { Duration::ZERO } else { timeout }
+        if has_mail() {
+            self.waker.awake();
+            return Duration::ZERO;
+        }
+        timeout
     }
 
     /// Hands over the completions there are now, and no later ones: a turn ends.
@@ -270,40 +273,36 @@ impl Ring {
         let count = self.queue.ready();
         for _ in 0..count {
             let Some(entry) = self.queue.pop() else { break };
-            let tag = Tag::from_bits(entry.user_data());
-            self.complete_one(tag, entry.result(), cqueue::more(entry.flags()), entry.flags(), handle);
+            self.complete_one(&entry, handle);
         }
         count as u32
     }
 
-    fn complete_one(
-        &mut self,
-        tag: Tag,
-        result: i32,
-        more: bool,
-        flags: u32,
-        handle: &mut impl FnMut(Completion<'_>),
-    ) {
+    fn complete_one(&mut self, entry: &cqueue::Entry, handle: &mut impl FnMut(Completion<'_>)) {
+        let tag = Tag::from_bits(entry.user_data());
+        let result = entry.result();
+        let more = cqueue::more(entry.flags());
         match tag.kind {
             Kind::Accept => self.accepted(tag.index, result, handle),
             Kind::Wake => self.woken(more),
             Kind::Cancel => {}
-            Kind::Poll | Kind::Receive | Kind::Send | Kind::Shutdown | Kind::Close => {
-                let token = self.slots.token(tag.index);
-                assert!(tag.belongs_to(token), "a slot is drained before its next tenant");
-                match tag.kind {
-                    Kind::Poll => self.polled(token, more),
-                    Kind::Receive => self.received(token, result, cqueue::sock_nonempty(flags), handle),
-                    Kind::Send => self.sent(token, result, handle),
-                    Kind::Shutdown => self.slots.get(token.slot).in_flight &= !in_flight::SHUTDOWN,
-                    _ => return self.closed(token, result, handle),
-                }
-                self.close_if_drained(token);
+            Kind::Poll => self.polled(self.tenant_of(tag), more),
+            Kind::Receive => {
+                let nonempty = cqueue::sock_nonempty(entry.flags());
+                self.received(self.tenant_of(tag), result, nonempty, handle);
             }
+            Kind::Send => self.sent(self.tenant_of(tag), result, handle),
+            Kind::Shutdown => self.was_shut_down(self.tenant_of(tag)),
+            Kind::Close => self.closed(self.tenant_of(tag), result, handle),
         }
     }
 
-    // Waking.
+    /// The token of a completion's slot, which is still the one of its entry.
+    fn tenant_of(&self, tag: Tag) -> Token {
+        let token = self.slots.token(tag.index);
+        assert!(tag.belongs_to(token), "a slot is drained before its next tenant");
+        token
+    }
 
     fn arm_waker(&mut self) {
         let entry = opcode::PollAdd::new(types::Fd(self.waker.descriptor()), libc::POLLIN as u32)
@@ -320,251 +319,17 @@ impl Ring {
             self.arm_waker();
         }
     }
-
-    // Accepting.
-
-    fn start_accepts(&mut self) {
-        self.accepts.end_rest();
-        while self.accepts.wants_slot() {
-            let Some(slot) = self.slots.reserve() else { break };
-            let (index, entry) = self.accepts.start(slot);
-            let entry = entry.user_data(Tag::of_index(Kind::Accept, index).to_bits());
-            // SAFETY: `Accepts` keeps the memory of a started accept until `finish`.
-            unsafe { self.queue.push(entry) };
-        }
-    }
-
-    fn accepted(&mut self, index: u32, result: i32, handle: &mut impl FnMut(Completion<'_>)) {
-        match self.accepts.finish(index, result) {
-            Outcome::Connected { slot, listener, peer } => {
-                self.counters.accepted += 1;
-                let token = self.slots.open(slot);
-                handle(Completion::Accepted { token, listener, peer });
-            }
-            Outcome::Nobody { slot } => self.slots.give_back(slot),
-        }
-        self.accepts.close_listeners();
-        self.start_accepts();
-    }
-
-    // Receiving.
-
-    fn want(&mut self, token: Token) {
-        let Some(slot) = self.slots.tenant(token) else { return };
-        slot.marks |= mark::WANTED;
-        self.arm(token);
-        self.queue_if_readable(token);
-    }
-
-    /// Polls the socket if its tenant wants to receive and no poll is in flight.
-    fn arm(&mut self, token: Token) {
-        let Some(slot) = self.slots.tenant(token) else { return };
-        if !slot.has(mark::WANTED) || slot.has(mark::ENDED) || slot.flies(in_flight::POLL) {
-            return;
-        }
-        slot.in_flight |= in_flight::POLL;
-        let entry = opcode::PollAdd::new(types::Fixed(token.slot), libc::POLLIN as u32)
-            .multi(true)
-            .build()
-            .user_data(Tag::of_token(Kind::Poll, token).to_bits());
-        // SAFETY: a poll names no memory.
-        unsafe { self.queue.push(entry) };
-    }
-
-    /// Whatever the poll says, a receive will tell what it is: bytes, the end, or an error.
-    fn polled(&mut self, token: Token, more: bool) {
-        let slot = self.slots.get(token.slot);
-        slot.marks |= mark::READABLE;
-        if !more {
-            slot.in_flight &= !in_flight::POLL;
-            self.arm(token);
-        }
-        self.queue_if_readable(token);
-    }
-
-    fn queue_if_readable(&mut self, token: Token) {
-        let Some(slot) = self.slots.tenant(token) else { return };
-        let ready = slot.has(mark::WANTED | mark::READABLE) && !slot.has(mark::ENDED);
-        if ready && !slot.has(mark::QUEUED) && !slot.flies(in_flight::RECEIVE) {
-            slot.marks |= mark::QUEUED;
-            self.readable.push_back(token.slot);
-        }
-    }
-
-    /// Starts a receive for each readable socket, as far as the buffers go; says whether it started any.
-    fn start_receives(&mut self) -> bool {
-        let mut started = false;
-        while !self.buffers.is_exhausted() {
-            let Some(slot) = self.readable.pop_front() else { return started };
-            self.slots.get(slot).marks &= !mark::QUEUED;
-            started |= self.start_receive(self.slots.token(slot));
-        }
-        self.counters.buffer_waits += u64::from(!self.readable.is_empty());
-        started
-    }
-
-    fn start_receive(&mut self, token: Token) -> bool {
-        // The slot may have another tenant by now, or one that paused.
-        let Some(slot) = self.slots.tenant(token) else { return false };
-        if !slot.has(mark::WANTED | mark::READABLE) || slot.flies(in_flight::RECEIVE) {
-            return false;
-        }
-        let Some(buffer) = self.buffers.take() else { return false };
-        slot.marks &= !mark::READABLE;
-        slot.in_flight |= in_flight::RECEIVE;
-        slot.buffer = buffer;
-        let length = self.buffers.bytes_each() as u32;
-        let entry = opcode::Recv::new(types::Fixed(token.slot), self.buffers.pointer(buffer), length)
-            .flags(libc::MSG_DONTWAIT)
-            .build()
-            .user_data(Tag::of_token(Kind::Receive, token).to_bits());
-        // SAFETY: the buffer is `length` bytes, was taken from the pool above, and goes back in `received` only.
-        unsafe { self.queue.push(entry) };
-        true
-    }
-
-    fn received(
-        &mut self,
-        token: Token,
-        result: i32,
-        nonempty: bool,
-        handle: &mut impl FnMut(Completion<'_>),
-    ) {
-        let slot = self.slots.get(token.slot);
-        slot.in_flight &= !in_flight::RECEIVE;
-        let buffer = slot.buffer;
-        let open = slot.phase == Phase::Open;
-        match result {
-            1.. => {
-                let length = result as usize;
-                self.counters.received_bytes += length as u64;
-                if nonempty || length == self.buffers.bytes_each() {
-                    slot.marks |= mark::READABLE;
-                }
-                if open {
-                    // SAFETY: the receive's completion is here, so the kernel is done; `give` comes below.
-                    let bytes = unsafe { self.buffers.filled(buffer, length) };
-                    handle(Completion::Received { token, bytes });
-                }
-            }
-            // Nothing there after all: the poll tells when there is.
-            _ if result == -libc::EAGAIN => {}
-            // Not now: try again next turn.
-            _ if [-libc::EINTR, -libc::ENOMEM, -libc::ENOBUFS].contains(&result) => {
-                slot.marks |= mark::READABLE
-            }
-            _ => {
-                slot.marks |= mark::ENDED;
-                if open {
-                    handle(Completion::Ended { token, error: -result });
-                }
-            }
-        }
-        self.buffers.give(buffer);
-        self.queue_if_readable(token);
-    }
-
-    // Sending.
-
-    fn send(&mut self, token: Token, gather: Box<Gather>) {
-        let Some(slot) = self.slots.tenant(token) else { return };
-        assert!(slot.send == NO_SEND, "one send at a time a socket");
-        let (index, entry) = self.sends.start(token.slot, gather);
-        slot.send = index;
-        slot.in_flight |= in_flight::SEND;
-        let entry = entry.user_data(Tag::of_token(Kind::Send, token).to_bits());
-        // SAFETY: `Sends` keeps the memory of a started send until `finish`, which `sent` alone calls.
-        unsafe { self.queue.push(entry) };
-    }
-
-    fn sent(&mut self, token: Token, result: i32, handle: &mut impl FnMut(Completion<'_>)) {
-        let slot = self.slots.get(token.slot);
-        slot.in_flight &= !in_flight::SEND;
-        let gather = self.sends.finish(std::mem::replace(&mut slot.send, NO_SEND));
-        // Interrupted before the first byte: none went out, and nothing is wrong with the socket.
-        let result = if result == -libc::EINTR { 0 } else { result };
-        self.counters.sent_bytes += u64::try_from(result).unwrap_or(0);
-        handle(Completion::Sent { token, result, gather });
-    }
-
-    /// Shuts down what wants it and has no send in flight. Done at the start of a turn, when a shard has had the
-    /// chance to go on with a send that ended short.
-    fn start_shutdowns(&mut self) {
-        let mut shutdowns = std::mem::take(&mut self.shutdowns);
-        shutdowns.retain(|token| !self.start_shutdown(*token));
-        self.shutdowns = shutdowns;
-    }
-
-    /// Whether nothing is left to be done.
-    fn start_shutdown(&mut self, token: Token) -> bool {
-        let Some(slot) = self.slots.tenant(token) else { return true };
-        if slot.flies(in_flight::SEND) {
-            return false;
-        }
-        slot.in_flight |= in_flight::SHUTDOWN;
-        let entry = opcode::Shutdown::new(types::Fixed(token.slot), libc::SHUT_WR)
-            .build()
-            .user_data(Tag::of_token(Kind::Shutdown, token).to_bits());
-        // SAFETY: a shutdown names no memory.
-        unsafe { self.queue.push(entry) };
-        true
-    }
-
-    // Closing.
-
-    fn close(&mut self, token: Token) {
-        let Some(slot) = self.slots.tenant(token) else { return };
-        slot.phase = Phase::Draining;
-        let flying = slot.in_flight;
-        // A receive never waits, and a shutdown neither: only these two must be called back.
-        for (bit, kind) in [(in_flight::POLL, Kind::Poll), (in_flight::SEND, Kind::Send)] {
-            if flying & bit != 0 {
-                self.cancel(Tag::of_token(kind, token));
-            }
-        }
-        self.close_if_drained(token);
-    }
-
-    /// Cancels one entry by its tag. (By descriptor would search all that is in flight; by tag it is a look-up.)
-    fn cancel(&mut self, tag: Tag) {
-        let entry = opcode::AsyncCancel::new(tag.to_bits())
-            .build()
-            .flags(Flags::SKIP_SUCCESS)
-            .user_data(Tag::of_index(Kind::Cancel, 0).to_bits());
-        // SAFETY: a cancellation names no memory.
-        unsafe { self.queue.push(entry) };
-    }
-
-    fn close_if_drained(&mut self, token: Token) {
-        let slot = self.slots.get(token.slot);
-        if slot.phase != Phase::Draining || slot.in_flight != 0 {
-            return;
-        }
-        slot.phase = Phase::Closing;
-        let entry = opcode::Close::new(types::Fixed(token.slot))
-            .build()
-            .user_data(Tag::of_token(Kind::Close, token).to_bits());
-        // SAFETY: a close names no memory.
-        unsafe { self.queue.push(entry) };
-    }
-
-    fn closed(&mut self, token: Token, result: i32, handle: &mut impl FnMut(Completion<'_>)) {
-        assert!(result == 0, "an open slot can be closed: error {}", -result);
-        self.slots.free(token.slot);
-        handle(Completion::Closed { token });
-        self.start_accepts();
-    }
 }
 
 /// Entries are taken back before the memory they name goes. What the kernel does not give back in time, it keeps.
 impl Drop for Ring {
     fn drop(&mut self) {
-        self.accepts.stop();
-        let entry = opcode::AsyncCancel2::new(types::CancelBuilder::any())
-            .build()
-            .user_data(Tag::of_index(Kind::Cancel, 0).to_bits());
-        // SAFETY: a cancellation names no memory.
-        unsafe { self.queue.push(entry) };
+        self.stop_accepting();
+        for slot in 0..self.slots.len() as u32 {
+            if self.slots.get(slot).flies(in_flight::SEND) {
+                self.cancel(Tag::of_token(Kind::Send, self.slots.token(slot)));
+            }
+        }
         for _ in 0..DRAIN_TURNS_MAX {
             if self.is_quiet() || self.queue.enter(DRAIN_TURN).is_err() {
                 break;

@@ -38,7 +38,7 @@ pub(super) mod mark {
     pub(in super::super) const QUEUED: u8 = 1 << 2;
     /// The end was told: nothing more to receive.
     pub(in super::super) const ENDED: u8 = 1 << 3;
-    /// The shard wants the socket shut down for sending. Of the slot, as it stands in a list.
+    /// The shard wants the socket shut down for sending.
     pub(in super::super) const SHUTDOWN: u8 = 1 << 4;
 }
 
