@@ -1,0 +1,169 @@
+//! The appends of one conversation: those that wait for the next transaction, and those in the one under way.
+
+use std::collections::VecDeque;
+
+use protocol::envelope::{Authority, Caller, Change};
+use protocol::event::Draft;
+use protocol::id::{ClientId, UserKey};
+use storage::request::{AppendItem, AppendRule};
+
+use crate::limits::{APPENDS_OF_ONE_MAX, BATCH_EVENTS_MAX, ITEM_BYTES};
+
+/// Who waits for the end of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A client, a session of it or the API.
+    Caller(Caller),
+    /// The creation of a conversation with more members than one transaction takes.
+    Founding,
+}
+
+/// An event that waits for its transaction.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    /// Who waits.
+    pub(crate) origin: Origin,
+    /// In whose name, to be checked again when roles change before its turn.
+    pub(crate) actor: UserKey,
+    /// By what right.
+    pub(crate) authority: Authority,
+    /// Client id.
+    pub(crate) id: ClientId,
+    /// What.
+    pub(crate) draft: Draft,
+    /// The stamp is to be larger than this.
+    pub(crate) lamport: u64,
+    /// What the transaction asks for and changes.
+    pub(crate) rule: AppendRule,
+}
+
+impl Queued {
+    /// What a transaction writes for it, at most, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.draft.as_bytes().len() + ITEM_BYTES
+    }
+
+    /// True when what was allowed behind it may be forbidden after it.
+    fn takes_rights(&self) -> bool {
+        matches!(self.rule, AppendRule::Change(Change::Leave { .. } | Change::Role { .. }))
+    }
+}
+
+/// An event whose transaction is under way.
+#[derive(Debug)]
+pub(crate) struct Flying {
+    /// Who waits.
+    pub(crate) origin: Origin,
+    /// Client id.
+    pub(crate) id: ClientId,
+    /// True when it changes a membership or the conversation.
+    pub(crate) is_change: bool,
+    /// What a transaction writes for it, at most, in bytes.
+    pub(crate) bytes: usize,
+}
+
+/// The appends of one conversation, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Appends {
+    next: VecDeque<Queued>,
+    in_flight: Vec<Flying>,
+    changes: usize,
+    /// True while the conversation is in the list of those that have a batch to send.
+    pub(crate) listed: bool,
+}
+
+impl Appends {
+    /// True when nothing waits and nothing is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.next.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// True when one more would exceed the bound.
+    pub(crate) fn is_full(&self) -> bool {
+        self.next.len() >= APPENDS_OF_ONE_MAX
+    }
+
+    /// True when a batch could be sent.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.next.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// True when a membership may change by what waits or is under way.
+    pub(crate) fn has_changes(&self) -> bool {
+        self.changes > 0
+    }
+
+    /// Takes an append.
+    pub(crate) fn push(&mut self, queued: Queued) {
+        self.changes += usize::from(matches!(queued.rule, AppendRule::Change(_)));
+        self.next.push_back(queued);
+    }
+
+    /// Moves the next batch into flight: at most `events` and `bytes`. It ends behind an append that takes rights away,
+    /// because what follows must be allowed by what that one leaves.
+    pub(crate) fn take_batch(&mut self, events: usize, bytes: usize) -> Vec<AppendItem> {
+        assert!(self.in_flight.is_empty(), "one batch in flight a conversation");
+        let mut items = Vec::new();
+        let mut room = bytes;
+        while items.len() < events
+            && self.next.front().is_some_and(|queued| queued.bytes() <= room)
+            && let Some(queued) = self.next.pop_front()
+        {
+            room -= queued.bytes();
+            let last = queued.takes_rights();
+            items.push(self.launch(queued));
+            if last {
+                break;
+            }
+        }
+        items
+    }
+
+    fn launch(&mut self, queued: Queued) -> AppendItem {
+        let bytes = queued.bytes();
+        let Queued { origin, id, draft, lamport, rule, .. } = queued;
+        let is_change = matches!(rule, AppendRule::Change(_));
+        self.in_flight.push(Flying { origin, id, is_change, bytes });
+        AppendItem { draft, lamport, rule }
+    }
+
+    /// The batch has come to its end.
+    pub(crate) fn land(&mut self) -> Vec<Flying> {
+        let landed = std::mem::take(&mut self.in_flight);
+        self.changes -= landed.iter().filter(|flying| flying.is_change).count();
+        landed
+    }
+
+    /// What the batch under way writes, at most, in bytes.
+    pub(crate) fn flying_bytes(&self) -> usize {
+        self.in_flight.iter().map(|flying| flying.bytes).sum()
+    }
+
+    /// Takes out what waits and is no longer allowed.
+    pub(crate) fn withdraw(&mut self, mut refused: impl FnMut(&Queued) -> bool) -> Vec<Queued> {
+        let mut withdrawn = Vec::new();
+        let mut kept = VecDeque::with_capacity(self.next.len());
+        for queued in self.next.drain(..) {
+            if refused(&queued) { withdrawn.push(queued) } else { kept.push_back(queued) }
+        }
+        self.next = kept;
+        self.changes -=
+            withdrawn.iter().filter(|queued| matches!(queued.rule, AppendRule::Change(_))).count();
+        withdrawn
+    }
+
+    /// How many wait or are under way, and their bytes.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let waiting: usize = self.next.iter().map(Queued::bytes).sum();
+        (self.next.len() + self.in_flight.len(), waiting + self.flying_bytes())
+    }
+
+    /// Asserts what must be.
+    pub(crate) fn invariants(&self) {
+        assert!(self.next.len() <= APPENDS_OF_ONE_MAX + crate::limits::CREATE_MEMBERS_MAX);
+        assert!(self.in_flight.len() <= BATCH_EVENTS_MAX);
+        let waiting = self.next.iter().filter(|queued| matches!(queued.rule, AppendRule::Change(_))).count();
+        let flying = self.in_flight.iter().filter(|flying| flying.is_change).count();
+        assert_eq!(self.changes, waiting + flying);
+    }
+}

@@ -1,0 +1,173 @@
+//! Attaching and detaching: which gateway shards get a conversation's events.
+//!
+//! Interest begins when the answer goes out, so that the head in it and the publishes behind it fit together.
+
+use protocol::envelope::{
+    Actor, AttachItem, AttachedItem, AttachedState, Authority, Caller, GatewayId, ToGateway,
+};
+use protocol::error::Refusal;
+use protocol::event::Role;
+use protocol::id::{ConversationKey, UserKey};
+
+use crate::attaches::{Attach, Decision, Item};
+use crate::conversation::{AttachNumber, Place, Waiting};
+use crate::limits::ATTACH_ITEMS_MAX;
+use crate::refusal::{BUSY, bad_request};
+use crate::shard::RouterShard;
+
+impl RouterShard {
+    /// A session wants the events of some conversations.
+    pub(crate) fn attach(&mut self, caller: Caller, actor: Actor, items: &[AttachItem]) {
+        if items.is_empty() || items.len() > ATTACH_ITEMS_MAX {
+            let refused = Some(bad_request("an attach names 1 to 4,096 conversations"));
+            return self.answer_attach(caller, &actor.key, Box::default(), refused);
+        }
+        let Some(number) = self.attaches.begin(caller, actor.key, actor.authority, items) else {
+            self.count_refusal(&BUSY);
+            return self.answer_attach(caller, &actor.key, Box::default(), Some(BUSY));
+        };
+        let user = (actor.authority == Authority::User).then_some(actor.key);
+        for (item, AttachItem { conversation }) in items.iter().enumerate() {
+            let key = ConversationKey { tenant: actor.key.tenant, conversation: *conversation };
+            match self.open(&key) {
+                None => self.attach_refuse(number, item, BUSY),
+                Some(place) if self.is_next(place) && self.is_known(place, [user, None]) => {
+                    self.attach_decide(place, number, item);
+                }
+                Some(place) if self.has_room_to_wait(place) => {
+                    self.wait(place, Waiting::Attach { attach: number, item, user });
+                }
+                Some(_) => self.attach_refuse(number, item, BUSY),
+            }
+        }
+    }
+
+    /// Decides one conversation of an attach, now that the actor's role there is known.
+    pub(crate) fn attach_decide(&mut self, place: Place, number: AttachNumber, item: usize) {
+        let Attach { user, authority, .. } = *self.attaches.get_mut(number);
+        let decision = match self.attached_role(place, &user, authority) {
+            Some((role, _)) => Decision::Member { place, role, detached: false },
+            None => Decision::Stranger,
+        };
+        if matches!(decision, Decision::Member { .. }) {
+            self.conversations[place].attaching.push(number);
+        }
+        self.attach_close(number, item, decision);
+    }
+
+    /// One conversation of an attach can't be decided: nothing of it is attached.
+    pub(crate) fn attach_refuse(&mut self, number: AttachNumber, item: usize, refusal: Refusal) {
+        self.attaches.get_mut(number).refused = Some(refusal);
+        self.attach_close(number, item, Decision::Stranger);
+    }
+
+    fn attach_close(&mut self, number: AttachNumber, item: usize, decision: Decision) {
+        let attach = self.attaches.get_mut(number);
+        attach.items[item].decision = decision;
+        attach.open -= 1;
+        if attach.open == 0 {
+            self.attach_end(number);
+        }
+    }
+
+    /// The role and the read cursor with which somebody attaches; `None`: no member. The server attaches as a reader.
+    fn attached_role(&self, place: Place, user: &UserKey, authority: Authority) -> Option<(Role, u64)> {
+        let conversation = &self.conversations[place];
+        conversation.meta()?;
+        let known = conversation.members.get(self.keys.user(user));
+        match (authority, known.and_then(|known| known.role.map(|role| (role, known.read)))) {
+            (_, Some(member)) => Some(member),
+            (Authority::Server, None) => Some((Role::Reader, 0)),
+            (Authority::User, None) => None,
+        }
+    }
+
+    fn attach_end(&mut self, number: AttachNumber) {
+        let Attach { caller, user, authority, items, refused, .. } = self.attaches.end(number);
+        let mut answer = Vec::with_capacity(items.len());
+        for Item { conversation, decision } in items {
+            let state = self.attach_item(number, &caller, &user, authority, decision, refused.is_none());
+            answer.push(AttachedItem { conversation, state });
+        }
+        let answer = if refused.is_some() { Box::default() } else { answer.into_boxed_slice() };
+        if let Some(refusal) = &refused {
+            self.count_refusal(refusal);
+        }
+        self.answer_attach(caller, &user, answer, refused);
+    }
+
+    fn attach_item(
+        &mut self,
+        number: AttachNumber,
+        caller: &Caller,
+        user: &UserKey,
+        authority: Authority,
+        decision: Decision,
+        attaches: bool,
+    ) -> Option<AttachedState> {
+        let Decision::Member { place, role, detached } = decision else { return None };
+        self.touched.push(place);
+        let attaching = &mut self.conversations[place].attaching;
+        let at = attaching.iter().position(|&other| other == number).expect("it was noted when decided");
+        attaching.swap_remove(at);
+        let conversation = &self.conversations[place];
+        conversation.meta()?;
+        // The role may have changed, or been forgotten, while other conversations were loaded.
+        let known = conversation.members.get(self.keys.user(user));
+        let (role, read) = match known {
+            None => (role, 0),
+            Some(_) => self.attached_role(place, user, authority)?,
+        };
+        let conversation = &mut self.conversations[place];
+        if attaches
+            && !detached
+            && let Err(at) = conversation.interest.binary_search(&caller.gateway)
+        {
+            conversation.interest.insert(at, caller.gateway);
+        }
+        Some(AttachedState { head: conversation.head, read, role })
+    }
+
+    fn answer_attach(
+        &mut self,
+        caller: Caller,
+        user: &UserKey,
+        items: Box<[AttachedItem]>,
+        refused: Option<Refusal>,
+    ) {
+        let answer = ToGateway::Attached { caller, tenant: user.tenant, items, refused };
+        self.outgoing.answer(caller.gateway, answer);
+    }
+
+    /// A gateway shard has no member of a conversation any more; behind whatever it asked for before.
+    pub(crate) fn detach(&mut self, gateway: GatewayId, key: ConversationKey) {
+        let Some(place) = self.conversations.find(&key) else { return };
+        self.touched.push(place);
+        if self.is_next(place) || !self.has_room_to_wait(place) {
+            self.detach_now(place, gateway);
+        } else {
+            let detach = protocol::envelope::ToRouter::Detach { gateway, conversation: key };
+            self.wait(place, Waiting::Request(Box::new(detach)));
+        }
+    }
+
+    /// The same, now that its turn has come.
+    pub(crate) fn detach_now(&mut self, place: Place, gateway: GatewayId) {
+        self.behind.remove(gateway, place);
+        let conversation = &mut self.conversations[place];
+        conversation.interest.retain(|&other| other != gateway);
+        for &number in &conversation.attaching {
+            let attach = self.attaches.get_mut(number);
+            if attach.caller.gateway != gateway {
+                continue;
+            }
+            for item in &mut attach.items {
+                if let Decision::Member { place: there, detached, .. } = &mut item.decision
+                    && *there == place
+                {
+                    *detached = true;
+                }
+            }
+        }
+    }
+}

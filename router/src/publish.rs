@@ -1,0 +1,222 @@
+//! Publishing: committed events go out in `seq` order, each once, to every gateway shard with interest; what they change
+//! takes effect here; and the log is read again when it may hold something that nobody was told of.
+
+use protocol::envelope::{GatewayId, ToGateway};
+use protocol::event::{ArchivedContentV1, ArchivedRole, Event, Role};
+use protocol::frame::Range;
+use protocol::id::{ConversationKey, UserId, UserKey};
+use protocol::limits::PAGE_EVENTS_MAX;
+use storage::request::{Outcome, Request};
+
+use crate::Operation;
+use crate::conversation::Place;
+use crate::limits::{PAGE_BYTES_MAX, STORE_RETRY_MS};
+use crate::members::Known;
+use crate::shard::RouterShard;
+use crate::store::Pending;
+
+/// What an event changes beside the log.
+enum Effect {
+    None,
+    /// A user is now this, or no member.
+    Role {
+        user: UserId,
+        role: Option<Role>,
+        joined: bool,
+    },
+    Title(Option<Box<str>>),
+}
+
+const fn role_of(role: ArchivedRole) -> Role {
+    match role {
+        ArchivedRole::Reader => Role::Reader,
+        ArchivedRole::Member => Role::Member,
+        ArchivedRole::Moderator => Role::Moderator,
+        ArchivedRole::Owner => Role::Owner,
+    }
+}
+
+impl Effect {
+    fn of(event: &Event) -> Self {
+        let user = |text: &str| UserId::parse(text).expect("this shard wrote the event");
+        match &event.view().content {
+            ArchivedContentV1::Joined { user: who, role } => {
+                Self::Role { user: user(who), role: Some(role_of(*role)), joined: true }
+            }
+            ArchivedContentV1::Left { user: who } => {
+                Self::Role { user: user(who), role: None, joined: false }
+            }
+            ArchivedContentV1::Changed { user: who, role, title } => match (who.as_ref(), role.as_ref()) {
+                (Some(who), Some(role)) => {
+                    Self::Role { user: user(who), role: Some(role_of(*role)), joined: false }
+                }
+                _ => Self::Title(title.as_ref().map(|title| Box::from(&**title))),
+            },
+            ArchivedContentV1::Message { .. }
+            | ArchivedContentV1::Edit { .. }
+            | ArchivedContentV1::Delete { .. }
+            | ArchivedContentV1::Reaction { .. } => Self::None,
+        }
+    }
+}
+
+impl RouterShard {
+    /// Publishes events that follow the published head without a gap.
+    pub(crate) fn publish(&mut self, place: Place, events: Vec<Event>) {
+        let head = self.conversations[place].head;
+        for (event, seq) in events.iter().zip(head + 1..) {
+            assert_eq!(event.seq(), seq, "events are published densely and in order");
+            let stamp = event.view().lamport.to_native();
+            self.lamport.observe(stamp);
+            let conversation = &mut self.conversations[place];
+            conversation.head = seq;
+            conversation.lamport = stamp;
+            self.conversations.remember(place, event.clone());
+        }
+        self.fan_out(place, &events);
+        for event in &events {
+            self.take_effect(place, event);
+        }
+    }
+
+    fn fan_out(&mut self, place: Place, events: &[Event]) {
+        let (key, interest) = (self.conversations[place].key, self.conversations[place].interest.clone());
+        self.counters.fan_out.record(interest.len() as u64);
+        for gateway in interest {
+            if self.behind.contains(gateway, place) {
+                continue;
+            }
+            if self.outgoing.is_open(gateway) {
+                self.counters.publishes += 1;
+                let publish = ToGateway::Publish { conversation: key, events: events.into() };
+                self.outgoing.push(Operation::ToGateway(gateway, publish));
+            } else {
+                self.behind.add(gateway, place, self.now.monotonic_ms);
+            }
+        }
+    }
+
+    fn take_effect(&mut self, place: Place, event: &Event) {
+        match Effect::of(event) {
+            Effect::None => {}
+            Effect::Title(title) => {
+                if let Some(meta) = self.conversations[place].meta_mut() {
+                    meta.title = title;
+                }
+            }
+            Effect::Role { user, role, joined } => self.take_role(place, user, role, joined, event.seq()),
+        }
+    }
+
+    fn take_role(&mut self, place: Place, user: UserId, role: Option<Role>, joined: bool, seq: u64) {
+        let key = self.conversations[place].key;
+        let user_key = UserKey { tenant: key.tenant, user };
+        self.conversations.make_room_for_members(place);
+        self.conversations.learn(place, self.keys.user(&user_key), Known { role, read: 0, received: 0 });
+        if let Some(meta) = self.conversations[place].meta_mut() {
+            let left = role.is_none();
+            meta.members = (meta.members + u64::from(joined)).saturating_sub(u64::from(left));
+        }
+        match role {
+            // The event that says so is the first that the new member gets.
+            Some(_) if joined => self.announcements.add(key, vec![user], true, seq - 1),
+            Some(_) => {}
+            None => self.announcements.add(key, vec![user], false, seq),
+        }
+        self.recheck(place, user_key);
+    }
+
+    /// A publish or a head did not reach a gateway shard.
+    pub(crate) fn missed(&mut self, gateway: GatewayId, key: &ConversationKey) {
+        let Some(place) = self.conversations.find(key) else { return };
+        if self.conversations[place].interest.contains(&gateway) {
+            self.behind.add(gateway, place, self.now.monotonic_ms);
+        }
+    }
+
+    /// An answer to an attach did not reach its gateway shard: what is published before it does would be overlooked there.
+    pub(crate) fn attached_returned(&mut self, gateway: GatewayId, envelope: &ToGateway) {
+        let ToGateway::Attached { tenant, items, .. } = envelope else { return };
+        for item in items.iter().filter(|item| item.state.is_some()) {
+            self.missed(gateway, &ConversationKey { tenant: *tenant, conversation: item.conversation });
+        }
+    }
+
+    /// Tells those who missed something where the log ends now.
+    pub(crate) fn flush_heads(&mut self) {
+        let outgoing = &self.outgoing;
+        let told = self.behind.take(self.now.monotonic_ms, |gateway| outgoing.is_open(gateway));
+        for (gateway, place) in told {
+            let conversation = &self.conversations[place];
+            let head = ToGateway::Head { conversation: conversation.key, head: conversation.head };
+            self.counters.heads += 1;
+            self.outgoing.push(Operation::ToGateway(gateway, head));
+        }
+    }
+
+    /// An ephemeral envelope to everybody in the conversation. Where there is no room it is dropped.
+    pub(crate) fn tell_room(&mut self, place: Place, envelope: impl Fn(ConversationKey) -> ToGateway) {
+        let (key, interest) = (self.conversations[place].key, self.conversations[place].interest.clone());
+        for gateway in interest {
+            if self.outgoing.is_open(gateway) {
+                self.outgoing.push(Operation::ToGateway(gateway, envelope(key)));
+            } else {
+                self.counters.ephemeral_dropped += 1;
+            }
+        }
+    }
+
+    /// The log may hold more than was published: nothing newer is appended or published before that is read.
+    pub(crate) fn doubt(&mut self, place: Place, due: u64) {
+        if !std::mem::replace(&mut self.conversations[place].doubtful, true) {
+            self.counters.catch_ups += 1;
+            self.doubts.insert((due, place));
+        }
+    }
+
+    /// Reads the logs that are in doubt.
+    pub(crate) fn flush_catch_ups(&mut self) {
+        while self.store.has_room()
+            && self.doubts.first().is_some_and(|&(due, _)| due <= self.now.monotonic_ms)
+            && let Some((_, place)) = self.doubts.pop_first()
+        {
+            let conversation = &mut self.conversations[place];
+            conversation.pins += 1;
+            let request = Request::Page {
+                conversation: conversation.key,
+                range: Range::After(conversation.head),
+                limit: PAGE_EVENTS_MAX,
+                bytes_max: PAGE_BYTES_MAX as u32,
+            };
+            let id = self.store.begin(Pending::CatchUp(place));
+            self.outgoing.push(Operation::Store(id, request));
+        }
+    }
+
+    /// The log behind the published head is here, or the store is asked again.
+    pub(crate) fn catch_up_outcome(&mut self, place: Place, outcome: Outcome) {
+        let conversation = &mut self.conversations[place];
+        conversation.pins -= 1;
+        self.touched.push(place);
+        if !conversation.doubtful {
+            return;
+        }
+        let Outcome::Page { events, head: stored_head, .. } = outcome else {
+            self.doubts.insert((self.now.monotonic_ms + STORE_RETRY_MS, place));
+            return;
+        };
+        let head = self.conversations[place].head;
+        let moved = events.first().is_some_and(|event| event.seq() == head + 1);
+        if moved {
+            self.publish(place, events);
+        }
+        if self.conversations[place].head < stored_head {
+            let pause = if moved { 0 } else { STORE_RETRY_MS };
+            self.doubts.insert((self.now.monotonic_ms + pause, place));
+            return;
+        }
+        self.conversations[place].doubtful = false;
+        self.list_batch(place);
+        self.advance(place);
+    }
+}

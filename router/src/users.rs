@@ -1,0 +1,329 @@
+//! The users with sessions: who is online, and by which connections to reach them. At most 64 bytes a session of a
+//! user with one.
+
+use std::collections::VecDeque;
+
+use protocol::envelope::{Caller, GatewayId};
+use protocol::id::UserKey;
+
+use crate::compact::CompactUser;
+use crate::hash::{Keys, Table, UserHash};
+use crate::limits::SESSIONS_OF_ONE_MAX;
+use crate::openings::OpeningNumber;
+
+/// The end of a list of sessions, and no opening.
+const NONE: u32 = u32::MAX;
+
+/// One session: a connection on which a user is.
+#[derive(Clone, Copy, Debug)]
+struct Session {
+    device: u64,
+    connection: u64,
+    next: u32,
+    opening: u32,
+    gateway: GatewayId,
+    heard: bool,
+}
+
+/// One user with sessions, or with one that broke off a moment ago.
+#[derive(Clone, Copy, Debug)]
+struct User {
+    first: u32,
+    /// The node in `leaving` that may end this user's time online; 0: none.
+    lingering: u32,
+    sessions: u16,
+    heard: u16,
+}
+
+const _: () = assert!(size_of::<Session>() + size_of::<(UserHash, User)>() <= 64);
+
+impl User {
+    const fn is_online(&self) -> bool {
+        self.heard > 0 || self.lingering != 0
+    }
+}
+
+/// A user who goes offline at `due` unless it is heard again.
+#[derive(Debug)]
+struct Leaving {
+    due: u64,
+    number: u32,
+    user: CompactUser,
+    hash: UserHash,
+    last_heard: u64,
+}
+
+/// How to reach a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// Its gateway shard.
+    pub(crate) gateway: GatewayId,
+    /// Its name there.
+    pub(crate) connection: u64,
+    /// Set while its chat list is on its way.
+    pub(crate) opening: Option<OpeningNumber>,
+}
+
+/// Why a session was not registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The shard has no more room.
+    Full,
+    /// The user has too many.
+    TooMany,
+}
+
+/// Whether a user came or went by what happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Neither.
+    Same,
+    /// Is online now and was not.
+    Came,
+    /// Is offline now and was not; last heard so many milliseconds ago.
+    Went(u64),
+}
+
+/// One whose time online ended with time.
+#[derive(Debug)]
+pub(crate) struct Gone {
+    /// Who.
+    pub(crate) user: UserKey,
+    /// The same, as a hash.
+    pub(crate) hash: UserHash,
+    /// When it was last heard, in monotonic milliseconds.
+    pub(crate) last_heard: u64,
+}
+
+/// All users with sessions.
+#[derive(Debug)]
+pub(crate) struct Users {
+    users: Table<UserHash, User>,
+    sessions: Vec<Session>,
+    free: Vec<u32>,
+    leaving: VecDeque<Leaving>,
+    last_number: u32,
+    sessions_max: usize,
+    offline_ms: u64,
+}
+
+impl Users {
+    /// Nobody.
+    pub(crate) fn new(settings: &crate::Settings, keys: &Keys) -> Self {
+        Self {
+            users: keys.table(),
+            sessions: Vec::new(),
+            free: Vec::new(),
+            leaving: VecDeque::new(),
+            last_number: 0,
+            sessions_max: settings.sessions_max as usize,
+            offline_ms: settings.offline_ms,
+        }
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.len() - self.free.len()
+    }
+
+    /// True when the user has a session that was heard of lately.
+    pub(crate) fn is_online(&self, hash: UserHash) -> bool {
+        self.users.get(&hash).is_some_and(User::is_online)
+    }
+
+    /// The user's sessions, newest first.
+    pub(crate) fn reach(&self, hash: UserHash) -> Vec<Reach> {
+        self.list(hash)
+            .map(|index| {
+                let session = &self.sessions[index as usize];
+                let opening = (session.opening != NONE).then_some(OpeningNumber(session.opening));
+                Reach { gateway: session.gateway, connection: session.connection, opening }
+            })
+            .collect()
+    }
+
+    fn list(&self, hash: UserHash) -> impl Iterator<Item = u32> {
+        let mut at = self.users.get(&hash).map_or(NONE, |user| user.first);
+        std::iter::from_fn(move || {
+            let index = at;
+            at = self.sessions.get(index as usize)?.next;
+            Some(index)
+        })
+    }
+
+    fn find(&self, hash: UserHash, wanted: impl Fn(&Session) -> bool) -> Option<u32> {
+        self.list(hash).find(|&index| wanted(&self.sessions[index as usize]))
+    }
+
+    fn find_caller(&self, hash: UserHash, caller: &Caller) -> Option<u32> {
+        self.find(hash, |session| {
+            session.gateway == caller.gateway && session.connection == caller.connection
+        })
+    }
+
+    /// Takes out the session of this device, if there is one: another connection has it now.
+    pub(crate) fn replace(&mut self, hash: UserHash, device: u64) -> Option<Reach> {
+        let index = self.find(hash, |session| session.device == device)?;
+        let Session { gateway, connection, opening, .. } = self.sessions[index as usize];
+        self.unlink(hash, index);
+        Some(Reach { gateway, connection, opening: (opening != NONE).then_some(OpeningNumber(opening)) })
+    }
+
+    /// Registers a session that begins.
+    pub(crate) fn open(
+        &mut self,
+        hash: UserHash,
+        caller: &Caller,
+        device: u64,
+        opening: OpeningNumber,
+        was_online: bool,
+    ) -> Result<Turn, Refused> {
+        if self.sessions() >= self.sessions_max {
+            return Err(Refused::Full);
+        }
+        let before = self.users.get(&hash).copied();
+        let user = before.unwrap_or(User { first: NONE, lingering: 0, sessions: 0, heard: 0 });
+        if user.sessions >= SESSIONS_OF_ONE_MAX {
+            return Err(Refused::TooMany);
+        }
+        let Caller { gateway, connection, .. } = *caller;
+        let session =
+            Session { device, connection, next: user.first, opening: opening.0, gateway, heard: true };
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.sessions[index as usize] = session;
+                index
+            }
+            None => {
+                self.sessions.push(session);
+                (self.sessions.len() - 1) as u32
+            }
+        };
+        let after = User { first: index, lingering: 0, sessions: user.sessions + 1, heard: user.heard + 1 };
+        self.users.insert(hash, after);
+        Ok(if was_online { Turn::Same } else { Turn::Came })
+    }
+
+    /// The session's chat list is here.
+    pub(crate) fn opened(&mut self, hash: UserHash, caller: &Caller) -> bool {
+        let index = self.find_caller(hash, caller);
+        index.map(|index| self.sessions[index as usize].opening = NONE).is_some()
+    }
+
+    /// A session fell silent for the offline time, or was heard again.
+    pub(crate) fn heard(&mut self, hash: UserHash, caller: &Caller, heard: bool) -> Turn {
+        let Some(index) = self.find_caller(hash, caller) else { return Turn::Same };
+        let session = &mut self.sessions[index as usize];
+        if session.heard == heard {
+            return Turn::Same;
+        }
+        session.heard = heard;
+        let user = self.users.get_mut(&hash).expect("a session has a user");
+        let before = user.is_online();
+        user.heard = if heard { user.heard + 1 } else { user.heard - 1 };
+        match (before, user.is_online()) {
+            (false, true) => Turn::Came,
+            (true, false) => Turn::Went(self.offline_ms),
+            _ => Turn::Same,
+        }
+    }
+
+    /// A session ended.
+    pub(crate) fn close(
+        &mut self,
+        hash: UserHash,
+        user: &UserKey,
+        caller: &Caller,
+        normal: bool,
+        now_ms: u64,
+    ) -> Turn {
+        let Some(index) = self.find_caller(hash, caller) else { return Turn::Same };
+        let before = self.is_online(hash);
+        let was_heard = self.sessions[index as usize].heard;
+        self.unlink(hash, index);
+        let state = self.users.get_mut(&hash).expect("a session has a user");
+        if normal && state.sessions == 0 {
+            state.lingering = 0;
+        } else if !normal && was_heard && state.heard == 0 {
+            self.linger(hash, user, now_ms);
+        }
+        let after = self.is_online(hash);
+        self.drop_if_empty(hash);
+        if before && !after { Turn::Went(0) } else { Turn::Same }
+    }
+
+    fn unlink(&mut self, hash: UserHash, index: u32) {
+        let Session { next, heard, .. } = self.sessions[index as usize];
+        let previous = self.list(hash).find(|&other| self.sessions[other as usize].next == index);
+        let user = self.users.get_mut(&hash).expect("a session has a user");
+        user.sessions -= 1;
+        user.heard -= u16::from(heard);
+        match previous {
+            Some(previous) => self.sessions[previous as usize].next = next,
+            None => user.first = next,
+        }
+        self.free.push(index);
+    }
+
+    /// The user's last session that was heard broke off: the user stays online for a while. Not when too many do so.
+    fn linger(&mut self, hash: UserHash, user: &UserKey, now_ms: u64) {
+        if self.leaving.len() >= self.sessions_max {
+            return;
+        }
+        self.last_number = self.last_number.wrapping_add(1).max(1);
+        let number = self.last_number;
+        self.users.get_mut(&hash).expect("a session has a user").lingering = number;
+        let due = now_ms + self.offline_ms;
+        self.leaving.push_back(Leaving {
+            due,
+            number,
+            user: CompactUser::new(user),
+            hash,
+            last_heard: now_ms,
+        });
+    }
+
+    fn drop_if_empty(&mut self, hash: UserHash) {
+        if self.users.get(&hash).is_some_and(|user| user.sessions == 0 && user.lingering == 0) {
+            self.users.remove(&hash);
+        }
+    }
+
+    /// The next user whose time online is over.
+    pub(crate) fn gone(&mut self, now_ms: u64) -> Option<Gone> {
+        while self.leaving.front().is_some_and(|leaving| leaving.due <= now_ms) {
+            let Leaving { number, user, hash, last_heard, .. } = self.leaving.pop_front()?;
+            let Some(state) = self.users.get_mut(&hash).filter(|state| state.lingering == number) else {
+                continue;
+            };
+            state.lingering = 0;
+            let went = state.heard == 0;
+            self.drop_if_empty(hash);
+            if went {
+                return Some(Gone { user: user.key(), hash, last_heard });
+            }
+        }
+        None
+    }
+
+    /// When the next user's time online may be over, in monotonic milliseconds.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.leaving.front().map(|leaving| leaving.due)
+    }
+
+    /// Asserts the bounds and that users and sessions agree.
+    pub(crate) fn invariants(&self) {
+        assert!(self.sessions() <= self.sessions_max);
+        assert!(self.leaving.len() <= self.sessions_max);
+        let mut sessions = 0;
+        for (&hash, user) in &self.users {
+            assert!(user.sessions > 0 || user.lingering != 0);
+            assert!(user.sessions <= SESSIONS_OF_ONE_MAX);
+            let heard = self.list(hash).filter(|&index| self.sessions[index as usize].heard).count();
+            assert_eq!(self.list(hash).count(), usize::from(user.sessions));
+            assert_eq!(heard, usize::from(user.heard));
+            sessions += usize::from(user.sessions);
+        }
+        assert_eq!(sessions, self.sessions());
+    }
+}
