@@ -13,5 +13,6 @@ pub mod request;
 mod run;
 pub mod transaction;
 pub mod value;
+pub mod verify;
 
 pub use run::{claim, run};

@@ -3,8 +3,10 @@
 //!
 //! An engine knows nothing of the key layout but where it ends.
 
+pub mod embedded;
 pub mod memory;
 
+pub use embedded::{EmbeddedEngine, OpenError};
 pub use memory::MemoryEngine;
 
 use crate::kv::{EngineError, Found, Read, Write};
@@ -14,6 +16,8 @@ use crate::kv::{EngineError, Found, Read, Write};
 pub enum Engine {
     /// Keeps everything in memory: tests, simulation, trying things out.
     Memory(MemoryEngine),
+    /// Keeps everything in a data directory of this machine.
+    Embedded(EmbeddedEngine),
 }
 
 impl Engine {
@@ -24,6 +28,7 @@ impl Engine {
     pub fn read(&mut self, reads: &[Read]) -> Result<Vec<Found>, EngineError> {
         match self {
             Self::Memory(engine) => Ok(engine.read(reads)),
+            Self::Embedded(engine) => engine.read(reads),
         }
     }
 
@@ -34,6 +39,7 @@ impl Engine {
     pub fn commit(&mut self, writes: Vec<Write>) -> Result<(), EngineError> {
         match self {
             Self::Memory(engine) => engine.commit(writes),
+            Self::Embedded(engine) => engine.commit(writes),
         }
     }
 
@@ -44,6 +50,7 @@ impl Engine {
     pub fn sync(&mut self) -> Result<(), EngineError> {
         match self {
             Self::Memory(engine) => engine.sync(),
+            Self::Embedded(engine) => engine.sync(),
         }
     }
 
@@ -51,6 +58,7 @@ impl Engine {
     pub fn poison(&mut self, why: &str) {
         match self {
             Self::Memory(engine) => engine.poison(why),
+            Self::Embedded(engine) => engine.poison(why),
         }
     }
 
@@ -59,6 +67,9 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Poisoned`] when that could not be done, or not any more.
     pub fn close(&mut self) -> Result<(), EngineError> {
-        self.sync()
+        match self {
+            Self::Memory(engine) => engine.sync(),
+            Self::Embedded(engine) => engine.close(),
+        }
     }
 }
