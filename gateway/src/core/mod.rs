@@ -177,8 +177,9 @@ impl Core {
         let deadline = gateway.deadline().into_iter().chain(router.deadline()).min();
         let under_way = gateway.deadline().is_some() || !router.is_idle();
         let Some(deadline) = deadline.or_else(|| under_way.then_some(u64::MAX)) else { return IDLE_SLEEP };
-        let tick = self.ticked_ms + TICK_MS;
-        Duration::from_millis(deadline.min(tick).saturating_sub(now.monotonic_ms))
+        // Not twice in the same millisecond, whatever a shard asks for: nothing can have become due.
+        let wake = deadline.clamp(self.ticked_ms + 1, self.ticked_ms + TICK_MS);
+        Duration::from_millis(wake.saturating_sub(now.monotonic_ms))
     }
 
     /// Tells the gateway shard of a drain, once.
