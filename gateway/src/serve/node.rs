@@ -11,7 +11,7 @@ use api::metrics::Registry;
 use protocol::envelope::{GatewayId, RouterId};
 use ring::listener::{Listener, ListenerSettings};
 use ring::signal::Signals;
-use ring::{Ring, cpu, limit};
+use ring::{Ring, cpu, limit, probe};
 use router::RouterShard;
 use storage::driver::{Driver, State};
 use storage::request::Epoch;
@@ -66,6 +66,7 @@ struct Start {
 impl Node {
     /// Starts every thread; on return the node accepts connections.
     pub(super) fn start(config: &Config, logger: &Logger, signals: &Signals) -> Result<Self, ServeError> {
+        probe::probe().ring?;
         if let Err(error) = limit::Limit::raise_descriptors() {
             logger.warn("the descriptor limit stays as it is", &[("error", &error)]);
         }
@@ -91,8 +92,17 @@ impl Node {
             cpus,
         });
         let echo = listeners[0].get(1).map(Listener::address);
-        let cores = start_cores(&start, &mut listeners)?;
-        let api = start_api(config, &exchange, &authenticator, &registry, api_inbox)?;
+        let started = start_cores(&start, &mut listeners).and_then(|cores| {
+            Ok((cores, start_api(config, &exchange, &authenticator, &registry, api_inbox)?))
+        });
+        let (cores, api) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                // The store was opened for nothing: close it in order, so that the next start need not doubt it.
+                let _ = store.stop();
+                return Err(error);
+            }
+        };
         logger.info(
             "accepting",
             &[("client", &client_address), ("api", &api.local_addr()), ("shards", &shards)],
