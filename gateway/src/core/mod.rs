@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::metrics::Registry;
-use protocol::envelope::{GatewayId, Lane, RouterId};
+use protocol::envelope::{GatewayId, Lane, RouterId, ToGateway, ToRouter};
 use protocol::time::Now;
 use ring::Ring;
 use router::RouterShard;
@@ -259,7 +259,7 @@ impl Core {
                 shard::Operation::ToRouter(to, envelope) => (to, envelope),
             };
             let back = if to != own {
-                outgoing.to_router(to, envelope).err()
+                outgoing.deliver_to_router(to, envelope).err()
             } else if router.wants_input() {
                 router.handle(now, router::Completion::Envelope(envelope));
                 None
@@ -281,8 +281,8 @@ impl Core {
         while let Some(operation) = self.parts.router.poll_operation() {
             wanted = true;
             match operation {
-                router::Operation::ToGateway(to, envelope) => self.to_gateway(now, to, envelope),
-                router::Operation::ToRouter(to, envelope) => self.to_router(to, envelope),
+                router::Operation::ToGateway(to, envelope) => self.deliver_to_gateway(now, to, envelope),
+                router::Operation::ToRouter(to, envelope) => self.deliver_to_router(to, envelope),
                 router::Operation::Store(request, content) => {
                     if let Err((request, content)) =
                         self.parts.store.try_submit(RouterId(self.parts.number), request, content)
@@ -301,7 +301,7 @@ impl Core {
         wanted
     }
 
-    fn to_gateway(&mut self, now: Now, to: GatewayId, envelope: protocol::envelope::ToGateway) {
+    fn deliver_to_gateway(&mut self, now: Now, to: GatewayId, envelope: ToGateway) {
         let Parts { gateway, outgoing, number, .. } = &mut self.parts;
         if to == GatewayId(*number) {
             gateway.handle(now, shard::Completion::Envelope(envelope));
@@ -311,7 +311,7 @@ impl Core {
         let result = if required && self.full_gateways.contains(&to) {
             Err(envelope)
         } else {
-            outgoing.to_gateway(to, envelope)
+            outgoing.deliver_to_gateway(to, envelope)
         };
         if let Err(envelope) = result {
             if required && !self.full_gateways.contains(&to) {
@@ -322,7 +322,7 @@ impl Core {
         }
     }
 
-    fn to_router(&mut self, to: RouterId, envelope: protocol::envelope::ToRouter) {
+    fn deliver_to_router(&mut self, to: RouterId, envelope: ToRouter) {
         let Parts { router, outgoing, number, .. } = &mut self.parts;
         let full = self.full_routers.contains(&to);
         let result = if to == RouterId(*number) {
@@ -334,7 +334,7 @@ impl Core {
         } else if full && envelope.lane() == Lane::Required {
             Err(envelope)
         } else {
-            outgoing.to_router(to, envelope)
+            outgoing.deliver_to_router(to, envelope)
         };
         if let Err(envelope) = result {
             if !full && envelope.lane() == Lane::Required {

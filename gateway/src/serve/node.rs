@@ -252,14 +252,12 @@ fn open_store(
     logger: &Logger,
     signals: &Signals,
 ) -> Result<(storage::engine::Engine, Epoch), ServeError> {
-    if config.store.engine != EngineKind::Memory {
-        logger.warn("the embedded engine is not in this build: messages are kept in memory", &[]);
-    }
     let begin = Instant::now();
     let (done, opened) = threads::channel();
+    let config = config.clone();
     let open = move || {
         // Nobody listens any more when a signal came: then the process ends.
-        let _ = done.send(store::open());
+        let _ = done.send(store::open(&config));
     };
     let spawned = thread::Builder::new().name("open".into()).spawn(open);
     spawned.map_err(|error| ServeError::System("a thread to open the store", error))?;
