@@ -92,7 +92,8 @@ pub struct Core {
     full_gateways: Vec<GatewayId>,
     full_routers: Vec<RouterId>,
     ticked_ms: u64,
-    reported_ms: u64,
+    /// When counters are published next.
+    report_ms: u64,
     unfinished: Unfinished,
 }
 
@@ -118,7 +119,7 @@ impl Core {
             full_gateways: Vec::new(),
             full_routers: Vec::new(),
             ticked_ms: 0,
-            reported_ms: 0,
+            report_ms: 0,
             unfinished: Unfinished::Work,
         }
     }
@@ -346,10 +347,10 @@ impl Core {
     }
 
     fn report(&mut self, now: Now) {
-        if now.monotonic_ms < self.reported_ms + REPORT_MS {
+        if now.monotonic_ms < self.report_ms {
             return;
         }
-        self.reported_ms = now.monotonic_ms;
+        self.report_ms = now.monotonic_ms + REPORT_MS;
         report::publish(&self.parts, self.parts.inbox.depths());
     }
 }

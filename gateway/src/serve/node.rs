@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use api::metrics::Registry;
 use protocol::envelope::{GatewayId, RouterId};
 use ring::listener::{Listener, ListenerSettings};
+use ring::setup::SetupError;
 use ring::signal::Signals;
 use ring::{Ring, cpu, limit, probe};
 use router::RouterShard;
@@ -31,6 +32,8 @@ use crate::shard::GatewayShard;
 const API_ENVELOPES_MAX: usize = 4_096;
 /// How often a stopping node looks whether it has drained, and whether a second signal came.
 const STOP_LOOK: Duration = Duration::from_millis(20);
+/// How long an address may be in use before that is an error.
+const BIND_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the cores may take to end what is under way, after the drain.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -238,12 +241,24 @@ fn ticket_secret(config: &Config) -> Result<Secret, ServeError> {
 fn listen(config: &Config, shards: u16) -> Result<Vec<Vec<Listener>>, ServeError> {
     let mut of_cores: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
     for address in [Some(config.listen.client), config.debug.echo].into_iter().flatten() {
-        let listeners = Listener::bind(address, usize::from(shards), ListenerSettings::default())?;
+        let listeners = bind(address, usize::from(shards))?;
         for (core, listener) in of_cores.iter_mut().zip(listeners) {
             core.push(listener);
         }
     }
     Ok(of_cores)
+}
+
+/// Binds an address. Whoever follows a killed server finds its port taken for a moment: the kernel ends the requests
+/// of a ring, and so its listening sockets, a little after the process.
+fn bind(address: SocketAddr, count: usize) -> Result<Vec<Listener>, ServeError> {
+    let deadline = Instant::now() + BIND_PATIENCE;
+    loop {
+        match Listener::bind(address, count, ListenerSettings::default()) {
+            Err(SetupError::AddressInUse { .. }) if Instant::now() < deadline => thread::sleep(STOP_LOOK),
+            result => return Ok(result?),
+        }
+    }
 }
 
 /// Opens the store on a thread of its own, since reading it all may take long, and a signal should end that.
