@@ -171,7 +171,7 @@ impl Ring {
         let mut ring = Self {
             queue,
             slots: Slots::new(settings.slots),
-            buffers: Buffers::new(settings.buffers, settings.buffer_bytes),
+            buffers: Buffers::new(settings.buffers, settings.buffer_bytes)?,
             sends: Sends::default(),
             accepts: Accepts::new(listeners, settings.accepts),
             readable: VecDeque::new(),
