@@ -1,0 +1,16 @@
+//! What a router shard promises, one file a promise. The store is the real one, in memory.
+
+mod bounds;
+mod change;
+mod chaos;
+mod dedup;
+mod failure;
+mod mailbox;
+mod order;
+mod page;
+mod presence;
+mod receipt;
+mod roles;
+mod session;
+mod typing;
+mod world;
