@@ -490,7 +490,7 @@ pub enum ToGateway {
         caller: Caller,
         /// The tenant of all items.
         tenant: Tenant,
-        /// What came of each.
+        /// What came of each that was asked for, in that order; also when refused, then none with a state.
         items: Box<[AttachedItem]>,
         /// Set when the owner could not tell: the store is away. Nothing is attached.
         refused: Option<Refusal>,

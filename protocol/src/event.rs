@@ -185,6 +185,23 @@ impl ArchivedContentV1<'_> {
     }
 }
 
+impl EventV1<'_> {
+    /// Bytes that the encoding has at most: its texts, unpadded, the root, and the version.
+    fn encoded_bytes_max(&self) -> usize {
+        let text = |text: Option<&str>| text.map_or(0, str::len);
+        let texts = match self.content {
+            ContentV1::Message { kind, body, meta, .. } => kind.len() + body.len() + text(meta),
+            ContentV1::Edit { body, .. } => body.len(),
+            ContentV1::Delete { .. } => 0,
+            ContentV1::Reaction { emoji, .. } => emoji.len(),
+            ContentV1::Joined { user, .. } | ContentV1::Left { user } => user.len(),
+            ContentV1::Changed { title, user, .. } => text(title) + text(user),
+        };
+        let ids = self.conversation.len() + self.sender.len() + self.device.len() + self.id.len();
+        1 + ids + texts + size_of::<ArchivedEventV1<'_>>()
+    }
+}
+
 /// Why bytes are not an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidEvent {
@@ -228,7 +245,9 @@ impl Draft {
     /// [`InvalidEvent::TooLarge`] when the bytes exceed [`EVENT_BYTES_MAX`].
     pub fn encode(event: &EventV1<'_>) -> Result<Self, InvalidEvent> {
         let unsealed = EventV1 { seq: 0, time: 0, lamport: 0, ..*event };
-        let bytes = rkyv::api::high::to_bytes_in::<_, Failure>(&unsealed, vec![EVENT_VERSION])
+        let mut bytes = Vec::with_capacity(event.encoded_bytes_max());
+        bytes.push(EVENT_VERSION);
+        let bytes = rkyv::api::high::to_bytes_in::<_, Failure>(&unsealed, bytes)
             .map_err(|_| InvalidEvent::Archive)?;
         if bytes.len() > EVENT_BYTES_MAX {
             return Err(InvalidEvent::TooLarge);
