@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::authenticator::Rules;
 use super::{AuthError, Identity};
 
-/// How far the issuer's clock may be off ours, in milliseconds.
-const LEEWAY_MS: u64 = 5_000;
+/// How far the issuer's clock may be ahead of ours, in milliseconds: a token is often used in the second of its `nbf`.
+/// `exp` has no leeway: nobody needs a token's last second.
+const NOT_BEFORE_LEEWAY_MS: u64 = 2_000;
 
 /// The claims that matter here; others are ignored. Loose types, so that each wrong one has its own refusal.
 #[derive(Debug, Deserialize)]
@@ -46,12 +47,12 @@ impl Claims {
     /// Whom the claims name, when they hold at `unix_ms`.
     pub(super) fn identity(&self, rules: &Rules, unix_ms: u64) -> Result<Identity, AuthError> {
         let expires_ms = given(self.exp.as_ref()).and_then(date_ms).ok_or(AuthError::NoExpiry)?;
-        if unix_ms >= expires_ms.saturating_add(LEEWAY_MS) {
+        if unix_ms >= expires_ms {
             return Err(AuthError::Expired);
         }
         if let Some(not_before) = given(self.nbf.as_ref()) {
             let not_before_ms = date_ms(not_before).ok_or(AuthError::Claim)?;
-            if unix_ms.saturating_add(LEEWAY_MS) < not_before_ms {
+            if unix_ms.saturating_add(NOT_BEFORE_LEEWAY_MS) < not_before_ms {
                 return Err(AuthError::NotYet);
             }
         }

@@ -8,8 +8,9 @@ use ring::packet::{Packet, PacketPool};
 
 use super::GatewayShard;
 use super::connection::{NONE, State};
+use super::settings::Settings;
 
-/// Bytes of events from which on a packet takes no more of them.
+/// Bytes of events from which on a packet takes no more of them; a quarter of an outbox when that is less.
 const CHUNK_BYTES: usize = 32 * 1024;
 
 /// Events that leave in one packet.
@@ -21,7 +22,8 @@ pub(super) struct Chunk<'a> {
 
 impl<'a> Chunk<'a> {
     /// The front of `events`, which are not empty, and the rest.
-    pub(super) fn split(events: &'a [Event]) -> (Self, &'a [Event]) {
+    pub(super) fn split(events: &'a [Event], settings: &Settings) -> (Self, &'a [Event]) {
+        let bytes_max = CHUNK_BYTES.min(settings.outbox_bytes as usize / 4);
         let mut bytes = 0;
         for (at, event) in events.iter().enumerate() {
             bytes += event.as_bytes().len();
@@ -29,7 +31,7 @@ impl<'a> Chunk<'a> {
                 ArchivedContentV1::Left { user } => Some(&**user),
                 _ => None,
             };
-            if left.is_some() || bytes >= CHUNK_BYTES {
+            if left.is_some() || bytes >= bytes_max {
                 let (events, rest) = events.split_at(at + 1);
                 return (Self { events, left }, rest);
             }
@@ -109,7 +111,7 @@ impl GatewayShard {
     fn deliver(&mut self, room: u32, events: &[Event]) {
         let mut rest = events;
         while !rest.is_empty() {
-            let (chunk, later) = Chunk::split(rest);
+            let (chunk, later) = Chunk::split(rest, &self.settings);
             self.deliver_chunk(room, &chunk);
             if let Some(user) = chunk.left {
                 self.detach_user(room, user, chunk.last());

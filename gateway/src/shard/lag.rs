@@ -146,7 +146,7 @@ impl GatewayShard {
         let subprotocol = self.slab[slot].subprotocol;
         let mut rest = &backlog.events[..];
         while !rest.is_empty() {
-            let (chunk, later) = Chunk::split(rest);
+            let (chunk, later) = Chunk::split(rest, &self.settings);
             let packet = chunk.packet(subprotocol, &mut self.pool);
             if !self.has_room(slot, packet.as_bytes().len()) {
                 self.pool.release(packet);

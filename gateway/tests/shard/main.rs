@@ -1,6 +1,12 @@
 //! The promises of the gateway shard, one file each, driven through its two enums alone.
 
+mod closing;
+mod delivery;
 mod owner;
+mod pressure;
+mod requests;
 mod session;
+mod splits;
+mod upgrade;
 mod wire;
 mod world;
