@@ -120,6 +120,14 @@ fn an_unknown_variable_with_our_prefix_is_named() {
 }
 
 #[test]
+fn a_variable_that_names_no_section_of_ours_is_not_our_affair() {
+    let (sources, _directory) = sources("", &[("MURMURING_BIN", "/bin/murmuring"), ("MURMURING", "1")], &[]);
+    assert_eq!(load(&sources).unwrap(), Config::default());
+    let (sources, _directory) = self::sources("", &[("MURMURING_LIMITS_ZEBRAS", "1")], &[]);
+    assert!(load(&sources).unwrap_err().to_string().contains("MURMURING_LIMITS_ZEBRAS"));
+}
+
+#[test]
 fn every_problem_is_told_at_once() {
     let problems = from_text("[limits]\nbody_bytes = \"x\"\nnonsense = 1\n[lisen]\n[core]\nshards = 4000\n")
         .unwrap_err();

@@ -142,9 +142,10 @@ impl Loading {
                 (Some(_), None) => self.problem(name, "is not UTF-8"),
                 (None, _) => {
                     let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
-                    let message =
-                        unknown("variable", &name, nearest(&name, known.iter().map(String::as_str)));
-                    self.problem("environment", message);
+                    let near = nearest(&name, known.iter().map(String::as_str));
+                    if near.is_some() || names_a_section(&name) {
+                        self.problem("environment", unknown("variable", &name, near));
+                    }
                 }
             }
         }
@@ -166,6 +167,14 @@ impl Loading {
 
 fn key_of(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
+}
+
+/// Whether a variable is meant for a section of ours. Others, such as one that names the binary for a script, are not
+/// our affair.
+fn names_a_section(variable: &str) -> bool {
+    let rest = variable.strip_prefix(VARIABLE_PREFIX).unwrap_or(variable);
+    let section = rest.split('_').next().unwrap_or(rest);
+    SECTIONS.iter().any(|(known, _)| known.eq_ignore_ascii_case(section))
 }
 
 fn spanned_start<T>(spanned: &Spanned<T>) -> usize {
