@@ -13,11 +13,10 @@ use crate::token::Token;
 pub(crate) enum Kind {
     /// Single-shot accept into a slot.
     Accept = 1,
-    /// Multishot poll for what can be read, and for room to send.
+    /// Multishot poll for what can be read.
     Poll,
     /// Receive of what a poll announced.
     Receive,
-    /// Send of as much as there is room for.
     Send,
     Shutdown,
     Close,

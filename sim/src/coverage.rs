@@ -1,0 +1,181 @@
+//! What a run met: how often each fault happened and each promise was put to the test. A simulator that tests
+//! nothing shows here, and fails.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+macro_rules! marks {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// One thing that is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Mark {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Mark {
+            /// Every mark there is.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The mark's name for people.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+marks! {
+    /// A client opened a connection.
+    Connected = "connections opened",
+    /// A `welcome` was taken.
+    Welcomed = "welcomes",
+    /// Bytes from a client came in more than one piece.
+    ReceiveSplit = "fault: receive split",
+    /// A receive waited for a buffer.
+    BuffersExhausted = "fault: receive buffers exhausted",
+    /// Bytes came after a pause or a close, as what was under way may.
+    ReceiveLate = "fault: bytes after pause or close",
+    /// A send took only a part.
+    SendShort = "fault: short send",
+    /// A send waited for a reader.
+    SendStalled = "fault: send stalled",
+    /// A connection was reset.
+    Reset = "fault: connection reset",
+    /// A client vanished without a word.
+    Vanished = "fault: client vanished",
+    /// A client ended its half of a stream.
+    HalfClosed = "fault: half-closed stream",
+    /// A client read slowly for a while.
+    SlowReader = "fault: slow reader",
+    /// A gateway shard's mailbox was full.
+    GatewayFull = "fault: gateway mailbox full",
+    /// A router shard's mailbox was full.
+    RouterFull = "fault: router mailbox full",
+    /// The store's queue was full.
+    StoreFull = "fault: store queue full",
+    /// The store was away.
+    StoreUnavailable = "fault: store unavailable",
+    /// A commit met a conflict.
+    StoreConflict = "fault: commit conflict",
+    /// A commit's result was unknown, and it had happened.
+    StoreUnknownCommitted = "fault: unknown result, committed",
+    /// A commit's result was unknown, and it had not happened.
+    StoreUnknownLost = "fault: unknown result, not committed",
+    /// A read was too old.
+    StoreTooOld = "fault: transaction too old",
+    /// The store was slow for a while.
+    StoreSlow = "fault: slow store",
+    /// A failed sync poisoned the store, until the restart.
+    StorePoisoned = "fault: store poisoned",
+    /// The node crashed.
+    Crashed = "fault: node crashed",
+    /// A crash lost commits that were not synced.
+    UnsyncedLost = "fault: unsynced commits lost",
+    /// A crash kept a part of the commits that were not synced.
+    UnsyncedTorn = "fault: unsynced commits torn",
+    /// A deposed owner's transaction went on after the restart.
+    Deposed = "fault: deposed owner still committing",
+    /// The node drained and restarted.
+    Drained = "fault: node drained",
+    /// The wall clock stepped.
+    ClockStepped = "fault: wall clock stepped",
+    /// A send was acknowledged for the first time.
+    Acked = "sends acknowledged",
+    /// A send was acknowledged as stored before.
+    AckedDuplicate = "sends acknowledged as duplicates",
+    /// A send was refused as a conflict.
+    Conflicted = "sends refused as conflicts",
+    /// A request was answered `unavailable`.
+    Unavailable = "requests answered unavailable",
+    /// A send was answered `rate_limited`.
+    RateLimited = "sends rate-limited",
+    /// A request was refused with `forbidden`.
+    Forbidden = "requests forbidden",
+    /// A stranger was told `not_found`.
+    NotFound = "requests answered not_found",
+    /// An event came live.
+    EventDelivered = "events delivered",
+    /// An event came out of the log after a `hello` with cursors.
+    EventResumed = "events resumed by cursor",
+    /// A signal came.
+    SignalDelivered = "signals delivered",
+    /// A page was checked.
+    PageChecked = "pages checked",
+    /// A sync was completed.
+    Synced = "syncs completed",
+    /// A connection lagged, by the shard's own count.
+    Lagged = "connections gone to lag mode",
+    /// A `lagging` frame came.
+    Lagging = "lagging frames",
+    /// A typing notice came.
+    TypingDelivered = "typing notices",
+    /// A receipt came.
+    ReceiptDelivered = "receipts",
+    /// A presence came.
+    PresenceDelivered = "presence notices",
+    /// A connection was closed with a code of PROTOCOL.
+    ClosedByServer = "closes by the server",
+    /// A session was replaced by the same device's next.
+    Replaced = "sessions replaced",
+    /// A heartbeat was missed.
+    HeartbeatMissed = "heartbeats missed",
+    /// A session went on with its ticket.
+    Resumed = "sessions resumed with a ticket",
+    /// A membership changed.
+    MembershipChanged = "membership changes",
+    /// An event was compared with the synced log.
+    DurableChecked = "events found durable",
+    /// An acknowledged send was found exactly once at the end.
+    FoundAtEnd = "acknowledged sends found at the end",
+    /// A log survived a restart.
+    Recovered = "restarts with acknowledged sends",
+}
+
+/// How often each thing was met.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    counts: BTreeMap<Mark, u64>,
+}
+
+impl Coverage {
+    /// Counts one more.
+    pub(crate) fn hit(&mut self, mark: Mark) {
+        self.add(mark, 1);
+    }
+
+    /// Counts so many more.
+    pub(crate) fn add(&mut self, mark: Mark, count: u64) {
+        *self.counts.entry(mark).or_default() += count;
+    }
+
+    /// How often it was met.
+    #[must_use]
+    pub fn count(&self, mark: Mark) -> u64 {
+        self.counts.get(&mark).copied().unwrap_or_default()
+    }
+
+    /// Adds what another run met.
+    pub fn merge(&mut self, other: &Self) {
+        for (mark, count) in &other.counts {
+            self.add(*mark, *count);
+        }
+    }
+
+    /// What was never met.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        Mark::ALL.iter().filter(|mark| self.count(**mark) == 0).map(|mark| mark.name()).collect()
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for mark in Mark::ALL {
+            writeln!(f, "{:>10}  {}", self.count(*mark), mark.name())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! All clients of a run, and which connection belongs to whom.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gateway::auth::{TokenRequest, sign_hs256};
+use protocol::frame::Subprotocol;
+use protocol::id::UserKey;
+
+use crate::checker::{Checker, Violation};
+use crate::client::{Client, ClientNumber, Note, Stage};
+use crate::cluster::Event;
+use crate::kernel::{ConnectionNumber, Kernel};
+use crate::random::Span;
+use crate::store::Store;
+use crate::town::Town;
+use crate::weather::Weather;
+use crate::world::World;
+
+/// Seconds since the Unix epoch at which every token ends: long after any run.
+const TOKEN_EXPIRES_S: u64 = 4_000_000_000;
+/// Clients come within this time, microseconds.
+const COMING_US: Span = Span::new(0, 2_000_000);
+
+/// What clients may touch, of the whole cluster.
+pub(crate) struct Scene<'a> {
+    pub(crate) world: &'a mut World<Event>,
+    pub(crate) kernel: &'a mut Kernel,
+    pub(crate) store: &'a Store,
+    pub(crate) checker: &'a mut Checker,
+    pub(crate) weather: &'a Weather,
+    pub(crate) storm: bool,
+}
+
+/// The clients.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    clients: Vec<Client>,
+    notebook: BTreeMap<UserKey, Vec<Note>>,
+}
+
+impl Crowd {
+    /// A client for every device of the town.
+    pub(crate) fn new(world: &mut World<Event>, town: &Town, secret: &[u8]) -> Self {
+        let mut clients = Vec::new();
+        for resident in &town.residents {
+            let number = ClientNumber(clients.len());
+            let tenant = resident.user.tenant;
+            let request = TokenRequest {
+                user: resident.user.user,
+                tenant,
+                admin: false,
+                expires_s: TOKEN_EXPIRES_S,
+                audience: None,
+                issuer: None,
+            };
+            let token: Arc<str> = sign_hs256(secret, &request).into();
+            let subprotocol = *world.random.pick(&[Subprotocol::Json, Subprotocol::Rkyv]);
+            let surroundings = (town.places_of(tenant), town.users_of(tenant));
+            clients.push(Client::new(
+                number,
+                resident.user,
+                resident.device,
+                token,
+                subprotocol,
+                surroundings,
+            ));
+            world.plan_within(COMING_US, Event::ClientStep(number));
+        }
+        Self { clients, notebook: BTreeMap::new() }
+    }
+
+    fn stage<'s>(scene: &'s mut Scene<'_>, notebook: &'s mut BTreeMap<UserKey, Vec<Note>>) -> Stage<'s> {
+        Stage {
+            world: scene.world,
+            kernel: scene.kernel,
+            store: scene.store,
+            checker: scene.checker,
+            notebook,
+            network: &scene.weather.network,
+            crowd: &scene.weather.crowd,
+            gateways: scene.weather.shape.gateways,
+            storm: scene.storm,
+        }
+    }
+
+    /// A client's own moment.
+    pub(crate) fn step(&mut self, scene: &mut Scene<'_>, number: ClientNumber) {
+        let mut stage = Self::stage(scene, &mut self.notebook);
+        self.clients[number.0].step(&mut stage);
+    }
+
+    /// A connection has something to read.
+    pub(crate) fn readable(
+        &mut self,
+        scene: &mut Scene<'_>,
+        connection: ConnectionNumber,
+    ) -> Result<(), Violation> {
+        let owner = self.clients.iter_mut().find(|client| client.connection() == Some(connection));
+        let Some(client) = owner else { return Ok(()) };
+        client.readable(&mut Self::stage(scene, &mut self.notebook))
+    }
+
+    /// What keeps any client from being done.
+    pub(crate) fn unsettled(&self, checker: &Checker) -> Vec<String> {
+        self.clients.iter().filter_map(|client| client.unsettled(checker)).collect()
+    }
+
+    /// Everybody closes in order.
+    pub(crate) fn finish(&mut self, scene: &mut Scene<'_>) {
+        for client in &mut self.clients {
+            client.finish(&mut Self::stage(scene, &mut self.notebook));
+        }
+    }
+
+    /// The storm is over.
+    pub(crate) fn calm(&mut self) {
+        self.clients.iter_mut().for_each(Client::calm);
+    }
+}

@@ -1,0 +1,72 @@
+//! Replays one seed with its trace, or runs many and counts what they met.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use sim::{Coverage, run};
+
+/// Runs whole clusters on virtual time, each from a seed: the same seed does the same things every time.
+///
+/// With SEED, replays that one and writes what happened, step by step, to standard output.
+/// With --seeds, runs many and says what they met. Exits with 1 when a promise was broken.
+#[derive(Debug, Parser)]
+#[command(name = "sim")]
+struct Arguments {
+    /// The seed to replay.
+    #[arg(required_unless_present = "seeds", conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Run so many seeds, without a trace.
+    #[arg(long, value_name = "COUNT")]
+    seeds: Option<u64>,
+    /// The first of many seeds; the others follow it.
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    first: u64,
+    /// Replay without the trace.
+    #[arg(long)]
+    quiet: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let broken = match (arguments.seed, arguments.seeds) {
+        (Some(seed), _) => replay(seed, !arguments.quiet),
+        (None, count) => run_many(arguments.first, count.unwrap_or_default()),
+    };
+    if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn replay(seed: u64, tracing: bool) -> u64 {
+    match run(seed, tracing) {
+        Ok(report) => {
+            print!("{}", report.coverage);
+            println!(
+                "seed {seed}: {} events, {} s, hash {:016x}",
+                report.events,
+                report.virtual_us / 1_000_000,
+                report.hash
+            );
+            0
+        }
+        Err(failure) => {
+            eprintln!("{failure}");
+            1
+        }
+    }
+}
+
+fn run_many(first: u64, count: u64) -> u64 {
+    let mut coverage = Coverage::default();
+    let mut broken = 0;
+    for seed in (0..count).map(|number| first.wrapping_add(number)) {
+        match run(seed, false) {
+            Ok(report) => coverage.merge(&report.coverage),
+            Err(failure) => {
+                eprintln!("{failure}");
+                broken += 1;
+            }
+        }
+    }
+    print!("{coverage}");
+    println!("{count} seeds from {first}: {broken} failed");
+    broken
+}

@@ -1,0 +1,304 @@
+//! The simulated store: drives storage's transactions against its memory engine, late, out of order, with conflicts,
+//! refusals and lost answers, and crashes. Embedded it dies with the node; external it outlives it.
+//!
+//! Knows nothing of what the requests mean.
+
+mod read;
+mod running;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use protocol::envelope::RouterId;
+use storage::engine::MemoryEngine;
+use storage::kv::EngineError;
+use storage::request::{Failure, Outcome, Request, RequestId};
+use storage::transaction::{Reply, Step, Transaction};
+
+use self::running::{Changes, Running};
+use crate::cluster::Event;
+use crate::coverage::Mark;
+use crate::random::Chance;
+use crate::weather::StoreWeather;
+use crate::world::World;
+
+/// A transaction, by its number in the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct JobNumber(u64);
+
+/// What is to come in the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StoreEvent {
+    /// A transaction's step is done.
+    Step(JobNumber),
+    /// Commits become durable.
+    Sync,
+}
+
+/// An answer on its way to a router shard.
+pub(crate) type Answer = (RouterId, RequestId, Outcome);
+
+/// The store and its driver.
+#[derive(Debug)]
+pub(crate) struct Store {
+    /// How it behaves.
+    pub(crate) weather: StoreWeather,
+    engine: MemoryEngine,
+    changes: Changes,
+    waiting: VecDeque<(RouterId, RequestId, Request)>,
+    running: BTreeMap<JobNumber, Running>,
+    /// Over, but what they saw or wrote is not durable yet.
+    unsynced: Vec<Answer>,
+    answers: VecDeque<Answer>,
+    sync_planned: bool,
+    poisoned: bool,
+    away: bool,
+    count: u64,
+}
+
+const POISON: &str = "a sync failed";
+
+impl Store {
+    /// An empty store.
+    pub(crate) fn new(weather: StoreWeather) -> Self {
+        Self {
+            weather,
+            engine: MemoryEngine::new(),
+            changes: Changes::default(),
+            waiting: VecDeque::new(),
+            running: BTreeMap::new(),
+            unsynced: Vec::new(),
+            answers: VecDeque::new(),
+            sync_planned: false,
+            poisoned: false,
+            away: false,
+            count: 0,
+        }
+    }
+
+    /// Takes a request, or gives it back when the queue is full.
+    pub(crate) fn submit(
+        &mut self,
+        world: &mut World<Event>,
+        router: RouterId,
+        id: RequestId,
+        request: Request,
+    ) -> Result<(), Request> {
+        let full = self.waiting.len() + self.running.len() >= self.weather.queue;
+        if full || world.random.happens(self.weather.queue_refuses) {
+            return Err(request);
+        }
+        self.waiting.push_back((router, id, request));
+        self.begin_waiting(world);
+        Ok(())
+    }
+
+    fn begin_waiting(&mut self, world: &mut World<Event>) {
+        while self.running.len() < self.weather.parallel
+            && let Some((router, id, request)) = self.waiting.pop_front()
+        {
+            let (transaction, step) = Transaction::begin(request);
+            self.count += 1;
+            let number = JobNumber(self.count);
+            let running = Running::new(router, id, transaction);
+            self.running.insert(number, running);
+            self.follow(world, number, step);
+        }
+    }
+
+    /// Plans what a transaction wants next.
+    fn follow(&mut self, world: &mut World<Event>, number: JobNumber, step: Step) {
+        let delay_us = match &step {
+            Step::Read(_) => self.weather.read_us,
+            Step::Commit(_) => self.weather.commit_us,
+            Step::Done(_) => return self.done(world, number, step),
+        };
+        self.running.get_mut(&number).expect("it runs").next = Some(step);
+        world.plan_within(delay_us, StoreEvent::Step(number).into());
+    }
+
+    fn done(&mut self, world: &mut World<Event>, number: JobNumber, step: Step) {
+        let Step::Done(outcome) = step else { unreachable!("the caller looked") };
+        let running = self.running.remove(&number).expect("it runs");
+        let answer = (running.router, running.id, outcome);
+        if self.engine.unsynced() > 0 && !self.poisoned {
+            self.unsynced.push(answer);
+        } else {
+            self.answers.push_back(answer);
+        }
+        self.begin_waiting(world);
+    }
+
+    /// Something planned is due.
+    pub(crate) fn handle(&mut self, world: &mut World<Event>, event: StoreEvent) {
+        match event {
+            StoreEvent::Step(number) => self.step(world, number),
+            StoreEvent::Sync => self.sync(),
+        }
+    }
+
+    fn step(&mut self, world: &mut World<Event>, number: JobNumber) {
+        let Some(running) = self.running.get_mut(&number) else { return };
+        let step = running.next.take().expect("a planned step is there");
+        let result = match step {
+            Step::Read(_) | Step::Commit(_) if self.away => Err(EngineError::Unavailable),
+            Step::Read(reads) => self.read(world, number, &reads),
+            Step::Commit(writes) => self.commit(world, number, writes),
+            Step::Done(_) => unreachable!("nothing is planned for what is over"),
+        };
+        let Some(running) = self.running.get_mut(&number) else { return };
+        if running.deposed {
+            self.running.remove(&number);
+            return self.begin_waiting(world);
+        }
+        if result.is_err() || matches!(result, Ok(Reply::Committed)) {
+            running.begin_again();
+        }
+        let step = running.transaction.resume(result);
+        self.follow(world, number, step);
+    }
+
+    fn read(
+        &mut self,
+        world: &mut World<Event>,
+        number: JobNumber,
+        reads: &[storage::kv::Read],
+    ) -> Result<Reply, EngineError> {
+        let weather = &self.weather;
+        strike(world, weather.unavailable, Mark::StoreUnavailable, EngineError::Unavailable)?;
+        strike(world, weather.too_old, Mark::StoreTooOld, EngineError::TooOld)?;
+        let running = self.running.get_mut(&number).expect("it runs");
+        // One version a transaction, as an engine with snapshots has it: none of an older version is kept here.
+        if !running.reads_at(self.changes.version()) {
+            world.coverage.hit(Mark::StoreTooOld);
+            return Err(EngineError::TooOld);
+        }
+        running.remember(reads);
+        Ok(Reply::Found(self.engine.read(reads)))
+    }
+
+    fn commit(
+        &mut self,
+        world: &mut World<Event>,
+        number: JobNumber,
+        writes: Vec<storage::kv::Write>,
+    ) -> Result<Reply, EngineError> {
+        let weather = self.weather;
+        let running = &self.running[&number];
+        strike(world, weather.unavailable, Mark::StoreUnavailable, EngineError::Unavailable)?;
+        strike(world, weather.conflict, Mark::StoreConflict, EngineError::Conflict)?;
+        if self.changes.touch(running) {
+            world.coverage.hit(if running.deposed { Mark::Deposed } else { Mark::StoreConflict });
+            return Err(EngineError::Conflict);
+        }
+        let unknown = world.random.happens(weather.unknown);
+        if unknown && world.random.coin() {
+            world.coverage.hit(Mark::StoreUnknownLost);
+            return Err(EngineError::Unknown);
+        }
+        self.changes.note(&writes);
+        self.engine.commit(writes)?;
+        if weather.external {
+            self.engine.sync()?;
+        } else if !self.sync_planned {
+            self.sync_planned = true;
+            world.plan_within(weather.sync_us, StoreEvent::Sync.into());
+        }
+        if unknown {
+            world.coverage.hit(Mark::StoreUnknownCommitted);
+            return Err(EngineError::Unknown);
+        }
+        Ok(Reply::Committed)
+    }
+
+    fn sync(&mut self) {
+        self.sync_planned = false;
+        if self.engine.sync().is_ok() {
+            self.answers.extend(self.unsynced.drain(..));
+        }
+    }
+
+    /// The next answer for a router shard.
+    pub(crate) fn next_answer(&mut self) -> Option<Answer> {
+        self.answers.pop_front()
+    }
+
+    /// Whether nothing waits, runs or is unsynced.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+            && self.running.is_empty()
+            && self.unsynced.is_empty()
+            && self.answers.is_empty()
+    }
+
+    /// The store goes away, or comes back.
+    pub(crate) fn set_away(&mut self, away: bool) {
+        self.away = away;
+    }
+
+    /// A sync fails: nothing is taken any more until the node starts again.
+    pub(crate) fn poison(&mut self, world: &mut World<Event>) {
+        if self.weather.external || self.poisoned {
+            return;
+        }
+        world.coverage.hit(Mark::StorePoisoned);
+        self.poisoned = true;
+        self.engine.poison(POISON);
+        // What was under way may have seen what is not durable.
+        let running =
+            std::mem::take(&mut self.running).into_values().map(|running| (running.router, running.id));
+        let unsynced = self.unsynced.drain(..).map(|(router, id, _)| (router, id));
+        for (router, id) in unsynced.chain(running) {
+            let failure = Failure::Poisoned(POISON.to_owned());
+            self.answers.push_back((router, id, Outcome::Failed(failure)));
+        }
+        self.begin_waiting(world);
+    }
+
+    pub(crate) fn verify(&self) -> Result<(), crate::checker::Violation> {
+        Ok(())
+    }
+
+    /// Whether a sync failed and the node has not started again.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
+    /// The node is gone, and with it the driver; embedded, the engine crashes too.
+    pub(crate) fn node_gone(&mut self, world: &mut World<Event>) {
+        self.waiting.clear();
+        self.unsynced.clear();
+        self.answers.clear();
+        if self.weather.external {
+            // A commit that has left reaches the store, though nobody waits for its result.
+            self.running.retain(|_, running| matches!(running.next, Some(Step::Commit(_))));
+            self.running.values_mut().for_each(|running| running.deposed = true);
+            return;
+        }
+        self.running.clear();
+        let unsynced = self.engine.unsynced();
+        let kept = world.random.below(unsynced as u64 + 1) as usize;
+        if kept < unsynced {
+            world.coverage.hit(Mark::UnsyncedLost);
+        }
+        if kept > 0 && kept < unsynced {
+            world.coverage.hit(Mark::UnsyncedTorn);
+        }
+        self.engine.crash(kept);
+        self.engine.invariants();
+        self.poisoned = false;
+        self.away = false;
+    }
+}
+
+fn strike(
+    world: &mut World<Event>,
+    chance: Chance,
+    mark: Mark,
+    error: EngineError,
+) -> Result<(), EngineError> {
+    if world.random.happens(chance) {
+        world.coverage.hit(mark);
+        return Err(error);
+    }
+    Ok(())
+}
