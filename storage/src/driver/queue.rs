@@ -54,6 +54,7 @@ impl Queue {
         self.consumer.set(thread).expect("a queue has one consumer");
     }
 
+    #[expect(clippy::result_large_err, reason = "the request itself goes back to its owner")]
     pub(super) fn push(&self, job: Job) -> Result<(), Job> {
         if self.closed.load(Ordering::Acquire) {
             return Err(job);

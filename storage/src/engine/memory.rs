@@ -106,6 +106,15 @@ impl MemoryEngine {
         Ok(())
     }
 
+    /// Ends its work in order.
+    ///
+    /// # Errors
+    /// [`EngineError::Poisoned`] after [`Self::poison`].
+    pub fn close(&mut self) -> Result<(), EngineError> {
+        self.sync()?;
+        self.check()
+    }
+
     /// Fails from now on, as after a failed sync; reads see what was durable.
     pub fn poison(&mut self, why: &str) {
         self.poisoned.get_or_insert_with(|| why.to_owned());

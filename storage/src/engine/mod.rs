@@ -13,6 +13,7 @@ use crate::kv::{EngineError, Found, Read, Write};
 
 /// An engine.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Engine {
     /// Keeps everything in memory: tests, simulation, trying things out.
     Memory(MemoryEngine),
@@ -68,7 +69,7 @@ impl Engine {
     /// [`EngineError::Poisoned`] when that could not be done, or not any more.
     pub fn close(&mut self) -> Result<(), EngineError> {
         match self {
-            Self::Memory(engine) => engine.sync(),
+            Self::Memory(engine) => engine.close(),
             Self::Embedded(engine) => engine.close(),
         }
     }

@@ -78,7 +78,7 @@ pub struct Transaction {
 #[derive(Debug)]
 enum Work {
     Append(Append),
-    Create(Create),
+    Create(Box<Create>),
     Load(Load),
     Page(Page),
     Members(Members),
@@ -95,7 +95,7 @@ impl Work {
         match request {
             Request::Append(batch) => Self::Append(Append::new(batch)),
             Request::Create { epoch, conversation, members } => {
-                Self::Create(Create::new(epoch, conversation, &members))
+                Self::Create(Box::new(Create::new(epoch, conversation, &members)))
             }
             Request::Load { conversation, users } => Self::Load(Load::new(conversation, users)),
             Request::Page { conversation, range, limit, bytes_max } => {
