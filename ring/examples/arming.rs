@@ -24,7 +24,7 @@ enum Way {
     MultishotReceive,
     /// Single-shot receive from a provided-buffer ring, armed again after each message.
     Receive,
-    /// Multishot poll, then a receive that never waits, into a buffer of ours.
+    /// Multishot poll, for room to send as well, then a receive that never waits, into a buffer of ours: the product's.
     MultishotPoll,
     /// Single-shot poll, then a receive that never waits, and the poll again.
     Poll,
@@ -115,7 +115,9 @@ impl Server {
                 .buf_group(0)
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT),
-            Way::MultishotPoll => opcode::PollAdd::new(target, libc::POLLIN as u32).multi(true).build(),
+            Way::MultishotPoll => {
+                opcode::PollAdd::new(target, (libc::POLLIN | libc::POLLOUT) as u32).multi(true).build()
+            }
             Way::Poll => opcode::PollAdd::new(target, libc::POLLIN as u32).build(),
         };
         self.push(&entry.user_data(u64::from(socket)));
@@ -152,7 +154,9 @@ impl Server {
         let socket = entry.user_data() as u32;
         let more = cqueue::more(entry.flags());
         if self.way.polls() && entry.user_data() & RECEIVE == 0 {
-            self.readable.push(socket);
+            if entry.result() & i32::from(libc::POLLIN) != 0 {
+                self.readable.push(socket);
+            }
             if self.way == Way::MultishotPoll && !more {
                 self.arm(socket);
             }

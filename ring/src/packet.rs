@@ -65,12 +65,3 @@ pub struct Gather {
     /// Bytes of the first packet that went out before (a short send).
     pub skip: usize,
 }
-
-impl Gather {
-    /// Bytes still to be sent.
-    #[must_use]
-    pub fn bytes_left(&self) -> u64 {
-        let bytes: usize = self.packets.iter().map(|packet| packet.as_bytes().len()).sum();
-        (bytes - self.skip) as u64
-    }
-}

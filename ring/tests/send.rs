@@ -3,6 +3,8 @@
 mod shard;
 
 use std::io::Read;
+use std::net::Shutdown;
+use std::time::Duration;
 
 use ring::listener::ListenerSettings;
 use ring::operation::Operation;
@@ -113,8 +115,45 @@ fn a_shutdown_goes_behind_a_send_that_ends_short_and_is_gone_on_with() {
     let Event::Sent { result, gather, .. } = server.shard.events.remove(place) else { unreachable!() };
     assert!(result > 0 && (result as usize) < bytes.len(), "the first send ends short: {result}");
     send_whole(&mut server, token, unsent(gather, result as usize).unwrap());
-    server.turn(std::time::Duration::ZERO);
+    server.turn(Duration::ZERO);
     assert!(reader.join().unwrap() == bytes);
+}
+
+/// The kernel would give a blocked send to such a client a thread of its own.
+#[test]
+fn a_client_that_half_closes_and_does_not_read_costs_no_thread_and_no_spin() {
+    let mut server = serve(Recorder::default());
+    let mut client = connect(server.address);
+    let token = server.accept();
+    client.shutdown(Shutdown::Write).unwrap();
+    server.ring.submit(Operation::Receive(token));
+    server.run(|recorder| recorder.end_of(token) == Some(0));
+    let bytes = vec![4; 64 << 20];
+    server.ring.submit(Operation::Send(token, gather(&[&bytes])));
+    server.run(|recorder| !recorder.results_of(token).is_empty());
+    let sent = server.shard.results_of(token)[0] as usize;
+    assert!(sent < bytes.len(), "the first send ends short");
+    server.ring.submit(Operation::Send(token, gather(&[b"the rest"])));
+    let blocked = server.ring.counters().sends_blocked;
+    let mut quiet_turns = 0;
+    while quiet_turns < 3 {
+        let turn = server.ring.turn(Duration::from_millis(10), || false, |_| ()).unwrap();
+        quiet_turns += u32::from(turn.completions == 0);
+    }
+    assert!((1..10).contains(&(server.ring.counters().sends_blocked - blocked)), "it waits");
+    // SAFETY: gettid(2) takes nothing and touches nothing.
+    let worker = format!("iou-wrk-{}", unsafe { libc::gettid() });
+    let names = std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    assert_eq!(names.filter(|name| name.trim() == worker).count(), 0);
+    let reader = std::thread::spawn(move || {
+        let mut answer = vec![0; sent + 8];
+        client.read_exact(&mut answer).unwrap();
+        answer
+    });
+    server.run(|recorder| recorder.results_of(token).len() == 2);
+    assert!(reader.join().unwrap().ends_with(b"\x04the rest"));
 }
 
 #[test]

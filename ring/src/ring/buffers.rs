@@ -1,31 +1,30 @@
 //! The buffers that receives borrow, from just before the kernel writes to just after the shard has read. Touched
 //! lazily: what is never used at the same time costs no memory.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::io;
 use std::ptr::NonNull;
+
+use crate::setup::SetupError;
 
 /// Equal buffers in one piece of memory; the last given back is the first taken, for it is warm.
 #[derive(Debug)]
 pub(super) struct Buffers {
     base: NonNull<u8>,
-    layout: Layout,
+    /// Of all together.
+    size: usize,
     buffer_bytes: usize,
     free: Vec<u16>,
     count: u16,
 }
 
 impl Buffers {
-    /// # Panics
-    /// `count` or `buffer_bytes` is 0, or both together are beyond the address space.
-    pub(super) fn new(count: u16, buffer_bytes: u32) -> Self {
-        assert!(count > 0 && buffer_bytes > 0, "a ring needs a buffer to receive");
+    /// # Errors
+    /// The kernel has no memory.
+    pub(super) fn new(count: u16, buffer_bytes: u32) -> Result<Self, SetupError> {
         let buffer_bytes = buffer_bytes as usize;
-        let size = buffer_bytes.checked_mul(usize::from(count)).expect("the buffers fit the address space");
-        let layout = Layout::from_size_align(size, 4_096).expect("the buffers fit the address space");
-        // SAFETY: `size` is not 0, as asserted above.
-        let base = unsafe { alloc_zeroed(layout) };
-        let base = NonNull::new(base).unwrap_or_else(|| handle_alloc_error(layout));
-        Self { base, layout, buffer_bytes, free: (0..count).rev().collect(), count }
+        let size = buffer_bytes * usize::from(count);
+        let base = map(size).map_err(|error| SetupError::from_system("the receive buffers", error))?;
+        Ok(Self { base, size, buffer_bytes, free: (0..count).rev().collect(), count })
     }
 
     pub(super) fn bytes_each(&self) -> usize {
@@ -60,7 +59,7 @@ impl Buffers {
     /// Where a buffer begins; it is [`Buffers::bytes_each`] long.
     pub(super) fn pointer(&self, buffer: u16) -> *mut u8 {
         assert!(buffer < self.count, "a buffer of this pool");
-        // SAFETY: below `count` buffers of `buffer_bytes` each, the offset stays inside the one allocation.
+        // SAFETY: below `count` buffers of `buffer_bytes` each, the offset stays inside the one mapping.
         unsafe { self.base.as_ptr().add(usize::from(buffer) * self.buffer_bytes) }
     }
 
@@ -70,7 +69,7 @@ impl Buffers {
     /// The buffer is taken, and the kernel is done with it.
     pub(super) unsafe fn filled(&mut self, buffer: u16, length: usize) -> &mut [u8] {
         assert!(length <= self.buffer_bytes, "the kernel fills no more than it was given");
-        // SAFETY: `pointer` is inside the allocation with `buffer_bytes` behind it, initialised (zeroed at first);
+        // SAFETY: `pointer` is inside the mapping with `buffer_bytes` behind it, initialised (zeroes at first);
         // the caller says that nobody else reads or writes them, and the borrow of `self` keeps it so.
         unsafe { std::slice::from_raw_parts_mut(self.pointer(buffer), length) }
     }
@@ -79,11 +78,24 @@ impl Buffers {
 impl Drop for Buffers {
     fn drop(&mut self) {
         if self.is_whole() {
-            // SAFETY: allocated in `new` with this layout; no buffer is with the kernel.
-            unsafe { dealloc(self.base.as_ptr(), self.layout) };
+            // SAFETY: mapped in `new` with this size; every buffer is here, so neither the kernel nor a shard has one.
+            let result = unsafe { libc::munmap(self.base.as_ptr().cast(), self.size) };
+            debug_assert_eq!(result, 0, "a mapping of ours");
         }
         // Else the kernel may still write: the memory is left to it.
     }
+}
+
+/// Fresh zeroed memory straight from the kernel, none of it touched (mmap(2)); allocators would touch it all.
+fn map(size: usize) -> io::Result<NonNull<u8>> {
+    const ACCESS: i32 = libc::PROT_READ | libc::PROT_WRITE;
+    const SORT: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping where the kernel likes touches nothing that exists.
+    let base = unsafe { libc::mmap(std::ptr::null_mut(), size, ACCESS, SORT, -1, 0) };
+    if base == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(NonNull::new(base.cast()).expect("a mapping is never at 0"))
 }
 
 #[cfg(test)]
@@ -92,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_pool_gives_each_buffer_once() {
-        let mut buffers = Buffers::new(2, 16);
+        let mut buffers = Buffers::new(2, 16).unwrap();
         let first = buffers.take().unwrap();
         let second = buffers.take().unwrap();
         assert_ne!(first, second);

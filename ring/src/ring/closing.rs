@@ -14,12 +14,12 @@ impl Ring {
     pub(super) fn close(&mut self, token: Token) {
         let Some(slot) = self.slots.tenant(token) else { return };
         slot.phase = Phase::Draining;
-        let flying = slot.in_flight;
-        // A receive never waits, and a shutdown neither: only these two must be called back.
-        for (bit, kind) in [(in_flight::POLL, Kind::Poll), (in_flight::SEND, Kind::Send)] {
-            if flying & bit != 0 {
-                self.cancel(Tag::of_token(kind, token));
-            }
+        if slot.flies(in_flight::BLOCKED) {
+            self.called_back.push(token);
+        }
+        // Neither receives nor sends wait in the kernel, nor does a shutdown: only the poll must be called back.
+        if slot.flies(in_flight::POLL) {
+            self.cancel(Tag::of_token(Kind::Poll, token));
         }
         self.close_if_drained(token);
     }

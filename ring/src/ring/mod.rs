@@ -8,14 +8,18 @@
 //! kernel needs no provided-buffer ring, and nothing ends with ENOBUFS: what is readable stands in a queue and gets a
 //! buffer a pass, at most two passes a turn.
 //!
+//! The same poll tells when a send that found no room may go on: sends never wait either. Were they to wait in the
+//! kernel, one to a peer that has half-closed and does not read would find its own internal poll ready for ever (it
+//! can't leave out EPOLLRDHUP), spin 128 times, and then block a worker thread: a thread a malicious client.
+//!
 //! Measured (`cargo run --release -p ring --example arming`; Linux 6.18, 2 virtual CPUs, loopback; medians of 7):
 //!
 //! | armed by | kernel memory a socket | CPU a message: 1 a turn | 32 a turn | 512 a turn | 32 of 16 KiB a turn |
 //! |---|---|---|---|---|---|
-//! | multishot receive, provided buffers | 708 B | 2.6 µs | 2.9 µs | 4.0 µs | 11.2 µs |
-//! | receive, provided buffers | 710 B | 3.4 µs | 3.3 µs | 4.5 µs | 12.2 µs |
-//! | **multishot poll, then receive** | **243 B** | **2.8 µs** | **2.7 µs** | **3.8 µs** | **11.4 µs** |
-//! | poll, then receive | 243 B | 3.2 µs | 2.9 µs | 3.9 µs | 11.7 µs |
+//! | multishot receive, provided buffers | 800 B | 2.7 µs | 3.0 µs | 4.3 µs | 9.1 µs |
+//! | receive, provided buffers | 799 B | 3.7 µs | 3.7 µs | 4.8 µs | 10.6 µs |
+//! | **multishot poll, then receive** | **243 B** | **3.2 µs** | **2.9 µs** | **4.2 µs** | **9.4 µs** |
+//! | poll, then receive | 216 B | 3.4 µs | 3.2 µs | 4.2 µs | 9.7 µs |
 //!
 //! A third of the memory for the same time; only a lone message pays for its second system call.
 //!
@@ -55,7 +59,7 @@ use crate::token::Token;
 use crate::waker::Waker;
 
 /// How long a ring that is dropped waits for what is in flight: so many times so long.
-const DRAIN_TURNS_MAX: u32 = 100;
+const DRAIN_TURNS_MAX: u32 = 200;
 const DRAIN_TURN: Duration = Duration::from_millis(10);
 
 /// How large a ring is. Costs a ring about 64 bytes an entry of the first queue, 16 of the second, 32 a slot, and of the
@@ -89,6 +93,15 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    fn invariants(&self) {
+        let Self { slots, submissions, completions, buffers, buffer_bytes, accepts } = *self;
+        assert!(slots > 0 && submissions > 0 && accepts > 0, "{self:?}");
+        assert!(buffers > 0 && buffer_bytes > 0, "{self:?}");
+        assert!(completions >= submissions, "io_uring_setup(2) wants it so: {self:?}");
+    }
+}
+
 /// What a turn did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turn {
@@ -111,8 +124,8 @@ pub struct Counters {
     pub received_bytes: u64,
     /// Bytes the kernel took to send.
     pub sent_bytes: u64,
-    /// Sends that ended short or failed.
-    pub sends_short: u64,
+    /// Times a send found no room and had to wait.
+    pub sends_blocked: u64,
     /// Times a readable socket had to wait for a buffer.
     pub buffer_waits: u64,
     /// Wakes by other threads.
@@ -128,6 +141,8 @@ pub struct Ring {
     accepts: Accepts,
     /// Slots with something to receive, each at most once ([`mark::QUEUED`]).
     readable: VecDeque<u32>,
+    /// Tokens that were closed while their send waited for room: the gathers go back next turn.
+    called_back: Vec<Token>,
     /// Tokens to shut down at the start of the next turn, if none of their sends is in flight then.
     shutdowns: Vec<Token>,
     waker: Waker,
@@ -141,8 +156,9 @@ impl Ring {
     /// The host can't: see [`SetupError`].
     ///
     /// # Panics
-    /// A size in `settings` is 0.
+    /// A size in `settings` is 0, or the completion queue is smaller than the submission queue.
     pub fn new(settings: Settings, listeners: Vec<Listener>, waker: Waker) -> Result<Self, SetupError> {
+        settings.invariants();
         let limit = Limit::descriptors().soft;
         if u64::from(settings.slots) > limit {
             return Err(SetupError::DescriptorLimit { slots: settings.slots, limit });
@@ -155,10 +171,11 @@ impl Ring {
         let mut ring = Self {
             queue,
             slots: Slots::new(settings.slots),
-            buffers: Buffers::new(settings.buffers, settings.buffer_bytes),
+            buffers: Buffers::new(settings.buffers, settings.buffer_bytes)?,
             sends: Sends::default(),
             accepts: Accepts::new(listeners, settings.accepts),
             readable: VecDeque::new(),
+            called_back: Vec::new(),
             shutdowns: Vec::new(),
             waker,
             counters: Counters::default(),
@@ -216,6 +233,7 @@ impl Ring {
         has_mail: impl FnOnce() -> bool,
         mut handle: impl FnMut(Completion<'_>),
     ) -> io::Result<Turn> {
+        let mut completions = self.call_back(&mut handle);
         self.start_shutdowns();
         self.start_accepts();
         let receives = self.start_receives();
@@ -224,7 +242,7 @@ impl Ring {
         let entered = self.queue.enter(sleep);
         self.waker.awake();
         entered?;
-        let mut completions = self.complete(&mut handle);
+        completions += self.complete(&mut handle);
         self.start_receives();
         if self.queue.has_unsubmitted() {
             self.queue.enter(Duration::ZERO)?;
@@ -240,15 +258,18 @@ impl Ring {
     pub fn invariants(&self) {
         self.slots.invariants();
         assert_eq!(self.slots.count(|slot| slot.flies(in_flight::RECEIVE)), self.buffers.taken());
-        assert_eq!(self.slots.count(|slot| slot.flies(in_flight::SEND)), self.sends.len());
+        assert_eq!(
+            self.slots.count(|slot| slot.flies(in_flight::SEND | in_flight::BLOCKED)),
+            self.sends.len()
+        );
         assert_eq!(self.slots.count(|slot| slot.has(mark::QUEUED)), self.readable.len());
         let taken = self.slots.count(|slot| slot.phase != Phase::Free);
         assert_eq!(self.slots.free_count() + taken + self.accepts.in_flight_count(), self.slots.len());
     }
 
-    /// Whether the kernel holds none of the ring's memory but the queues.
+    /// Whether every slot is free: the kernel holds none of the ring's memory but the queues.
     fn is_quiet(&self) -> bool {
-        self.sends.len() == 0 && self.accepts.is_quiet() && self.buffers.is_whole()
+        self.slots.free_count() == self.slots.len()
     }
 
     /// `timeout`, or less when accepts rest less long.
@@ -286,7 +307,7 @@ impl Ring {
             Kind::Accept => self.accepted(tag.index, result, handle),
             Kind::Wake => self.woken(more),
             Kind::Cancel => {}
-            Kind::Poll => self.polled(self.tenant_of(tag), more),
+            Kind::Poll => self.polled(self.tenant_of(tag), result, more),
             Kind::Receive => {
                 let nonempty = cqueue::sock_nonempty(entry.flags());
                 self.received(self.tenant_of(tag), result, nonempty, handle);
@@ -321,15 +342,14 @@ impl Ring {
     }
 }
 
-/// Entries are taken back before the memory they name goes. What the kernel does not give back in time, it keeps.
+/// Everything is closed and drained before the memory goes. What the kernel does not give back in time, it keeps.
 impl Drop for Ring {
     fn drop(&mut self) {
         self.stop_accepting();
         for slot in 0..self.slots.len() as u32 {
-            if self.slots.get(slot).flies(in_flight::SEND) {
-                self.cancel(Tag::of_token(Kind::Send, self.slots.token(slot)));
-            }
+            self.close(self.slots.token(slot));
         }
+        self.call_back(&mut |_| ());
         for _ in 0..DRAIN_TURNS_MAX {
             if self.is_quiet() || self.queue.enter(DRAIN_TURN).is_err() {
                 break;

@@ -17,14 +17,15 @@ impl Ring {
         self.queue_if_readable(token);
     }
 
-    /// Polls the socket if its tenant wants to receive and no poll is in flight.
-    fn arm(&mut self, token: Token) {
+    /// Polls the socket if its tenant wants to receive or has a send that waits, and no poll is in flight.
+    pub(super) fn arm(&mut self, token: Token) {
         let Some(slot) = self.slots.tenant(token) else { return };
-        if !slot.has(mark::WANTED) || slot.has(mark::ENDED) || slot.flies(in_flight::POLL) {
+        let receives = slot.has(mark::WANTED) && !slot.has(mark::ENDED);
+        if slot.flies(in_flight::POLL) || !(receives || slot.flies(in_flight::BLOCKED)) {
             return;
         }
         slot.in_flight |= in_flight::POLL;
-        let entry = opcode::PollAdd::new(types::Fixed(token.slot), libc::POLLIN as u32)
+        let entry = opcode::PollAdd::new(types::Fixed(token.slot), (libc::POLLIN | libc::POLLOUT) as u32)
             .multi(true)
             .build()
             .user_data(Tag::of_token(Kind::Poll, token).to_bits());
@@ -32,14 +33,21 @@ impl Ring {
         unsafe { self.queue.push(entry) };
     }
 
-    /// Whatever the poll says, a receive will tell what it is: bytes, the end, or an error.
-    pub(super) fn polled(&mut self, token: Token, more: bool) {
+    /// The poll says what may be tried; the receive or send will tell what it is: bytes, the end, or an error. A poll
+    /// that failed has said nothing, so both are tried.
+    pub(super) fn polled(&mut self, token: Token, result: i32, more: bool) {
         let slot = self.slots.get(token.slot);
-        slot.marks |= mark::READABLE;
+        let events = if result < 0 { i32::MAX } else { result };
+        if events & !i32::from(libc::POLLOUT) != 0 {
+            slot.marks |= mark::READABLE;
+        }
         if !more {
             slot.in_flight &= !in_flight::POLL;
-            self.arm(token);
         }
+        if events & i32::from(libc::POLLOUT | libc::POLLERR | libc::POLLHUP) != 0 {
+            self.unblock(token);
+        }
+        self.arm(token);
         self.queue_if_readable(token);
         self.close_if_drained(token);
     }

@@ -1,10 +1,10 @@
-//! How a ring sends, one gather at a time a socket, and shuts down behind the last. The memory in flight is kept in
-//! `sends`.
+//! How a ring sends, one gather at a time a socket, as far as there is room; and shuts down behind the last. The memory
+//! of what is under way is kept in `sends`.
 
 use io_uring::{opcode, types};
 
 use super::Ring;
-use super::slots::{NO_SEND, in_flight, mark};
+use super::slots::{NO_SEND, Phase, in_flight, mark};
 use super::tag::{Kind, Tag};
 use crate::operation::Completion;
 use crate::packet::Gather;
@@ -14,35 +14,77 @@ impl Ring {
     pub(super) fn send(&mut self, token: Token, gather: Box<Gather>) {
         let Some(slot) = self.slots.tenant(token) else { return };
         assert!(slot.send == NO_SEND, "one send at a time a socket");
-        let (index, entry) = self.sends.start(token.slot, gather);
-        slot.send = index;
+        slot.send = self.sends.start(gather);
+        self.start_send(token);
+    }
+
+    fn start_send(&mut self, token: Token) {
+        let slot = self.slots.get(token.slot);
         slot.in_flight |= in_flight::SEND;
+        let entry = self.sends.entry(slot.send, token.slot);
         let entry = entry.user_data(Tag::of_token(Kind::Send, token).to_bits());
-        // SAFETY: `Sends` keeps the memory of a started send until `finish`, which `sent` alone calls.
+        // SAFETY: `Sends` keeps the memory of a started send until `finish`, which `give_back` alone calls, and never
+        // while the kernel has the entry.
         unsafe { self.queue.push(entry) };
     }
 
     pub(super) fn sent(&mut self, token: Token, result: i32, handle: &mut impl FnMut(Completion<'_>)) {
         let slot = self.slots.get(token.slot);
         slot.in_flight &= !in_flight::SEND;
+        match -result {
+            libc::EAGAIN if slot.phase == Phase::Open => return self.block(token),
+            libc::EAGAIN => self.give_back(token, -libc::ECANCELED, handle),
+            // Interrupted before the first byte: none went out, and nothing is wrong with the socket.
+            libc::EINTR => self.give_back(token, 0, handle),
+            _ => self.give_back(token, result, handle),
+        }
+        self.close_if_drained(token);
+    }
+
+    /// A send found no room: the poll tells when there is.
+    fn block(&mut self, token: Token) {
+        self.counters.sends_blocked += 1;
+        self.slots.get(token.slot).in_flight |= in_flight::BLOCKED;
+        self.arm(token);
+    }
+
+    /// There may be room for a send that waits.
+    pub(super) fn unblock(&mut self, token: Token) {
+        let Some(slot) = self.slots.tenant(token) else { return };
+        if slot.flies(in_flight::BLOCKED) {
+            slot.in_flight &= !in_flight::BLOCKED;
+            self.start_send(token);
+        }
+    }
+
+    /// Gives the gathers back of what was closed while its send waited; says how many.
+    pub(super) fn call_back(&mut self, handle: &mut impl FnMut(Completion<'_>)) -> u32 {
+        let mut count = 0;
+        while let Some(token) = self.called_back.pop() {
+            self.slots.get(token.slot).in_flight &= !in_flight::BLOCKED;
+            self.give_back(token, -libc::ECANCELED, handle);
+            self.close_if_drained(token);
+            count += 1;
+        }
+        count
+    }
+
+    fn give_back(&mut self, token: Token, result: i32, handle: &mut impl FnMut(Completion<'_>)) {
+        let slot = self.slots.get(token.slot);
+        debug_assert!(!slot.flies(in_flight::SEND | in_flight::BLOCKED), "nobody has it but us");
         let gather = self.sends.finish(std::mem::replace(&mut slot.send, NO_SEND));
-        // Interrupted before the first byte: none went out, and nothing is wrong with the socket.
-        let result = if result == -libc::EINTR { 0 } else { result };
-        let sent = u64::try_from(result).unwrap_or(0);
-        self.counters.sent_bytes += sent;
-        self.counters.sends_short += u64::from(sent < gather.bytes_left());
+        self.counters.sent_bytes += u64::try_from(result).unwrap_or(0);
         if slot.has(mark::SHUTDOWN) {
             self.shutdowns.push(token);
         }
         handle(Completion::Sent { token, result, gather });
-        self.close_if_drained(token);
     }
 
     /// Remembers to shut down; a send in flight does it when it is done.
     pub(super) fn shut_down(&mut self, token: Token) {
         let Some(slot) = self.slots.tenant(token) else { return };
         slot.marks |= mark::SHUTDOWN;
-        if !slot.flies(in_flight::SEND) {
+        if slot.send == NO_SEND {
             self.shutdowns.push(token);
         }
     }
@@ -58,7 +100,7 @@ impl Ring {
     fn start_shutdown(&mut self, token: Token) {
         let Some(slot) = self.slots.tenant(token) else { return };
         // Asked for twice, or behind another send: that one's end comes back to it.
-        if !slot.has(mark::SHUTDOWN) || slot.flies(in_flight::SEND | in_flight::SHUTDOWN) {
+        if !slot.has(mark::SHUTDOWN) || slot.send != NO_SEND || slot.flies(in_flight::SHUTDOWN) {
             return;
         }
         slot.marks &= !mark::SHUTDOWN;

@@ -19,14 +19,13 @@ impl Header {
         Box::new(unsafe { std::mem::zeroed() })
     }
 
-    /// Describes what is left of `gather`, and says where the description lies.
-    fn describe(&mut self, gather: &Gather) -> *const libc::msghdr {
+    /// Describes what is left of `gather`.
+    fn describe(&mut self, gather: &Gather) {
         for (vector, bytes) in self.vectors.iter_mut().zip(pieces(gather)) {
             *vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
         }
         self.message.msg_iov = self.vectors.as_mut_ptr();
         self.message.msg_iovlen = gather.packets.len();
-        &raw const self.message
     }
 }
 
@@ -36,7 +35,7 @@ struct InFlight {
     header: Option<Box<Header>>,
 }
 
-/// The sends of one ring, at most one a slot.
+/// The sends of one ring, with the kernel or waiting for room: at most one a slot.
 #[derive(Default)]
 pub(super) struct Sends {
     in_flight: Vec<Option<InFlight>>,
@@ -49,27 +48,34 @@ pub(super) struct Sends {
 }
 
 impl Sends {
-    /// Takes a gather in, and makes the entry that sends what is left of it; `slot` is its direct descriptor.
-    /// The memory that the entry names stays as it is until [`Sends::finish`].
+    /// Takes a gather in and gives it a number. Its memory stays as it is until [`Sends::finish`].
     ///
     /// # Panics
     /// The gather is empty, too long, or all sent.
-    pub(super) fn start(&mut self, slot: u32, gather: Box<Gather>) -> (u32, squeue::Entry) {
+    pub(super) fn start(&mut self, gather: Box<Gather>) -> u32 {
         let packets = gather.packets.len();
         assert!((1..=GATHER_PACKETS_MAX).contains(&packets), "a gather of {packets} packets");
         assert!(gather.skip < gather.packets[0].as_bytes().len(), "what is skipped is less than a packet");
-        let target = types::Fixed(slot);
-        let (entry, header) = if packets == 1 {
-            let bytes = &gather.packets[0].as_bytes()[gather.skip..];
-            // The kernel takes what it can of a length beyond 32 bits: the rest is a short send like any other.
-            let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            (opcode::Send::new(target, bytes.as_ptr(), length).flags(libc::MSG_NOSIGNAL).build(), None)
-        } else {
+        let header = (packets > 1).then(|| {
             let mut header = self.headers.pop().unwrap_or_else(Header::new);
-            let message = header.describe(&gather);
-            (opcode::SendMsg::new(target, message).flags(libc::MSG_NOSIGNAL as u32).build(), Some(header))
-        };
-        (self.keep(InFlight { gather, header }), entry)
+            header.describe(&gather);
+            header
+        });
+        self.keep(InFlight { gather, header })
+    }
+
+    /// The entry that sends a gather, as far as there is room now; `slot` is its direct descriptor.
+    pub(super) fn entry(&self, index: u32, slot: u32) -> squeue::Entry {
+        const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        let target = types::Fixed(slot);
+        let sent = self.in_flight[index as usize].as_ref().expect("a send that started");
+        if let Some(header) = &sent.header {
+            return opcode::SendMsg::new(target, &raw const header.message).flags(FLAGS as u32).build();
+        }
+        let bytes = &sent.gather.packets[0].as_bytes()[sent.gather.skip..];
+        // The kernel takes what it can of a length beyond 32 bits: the rest is a short send like any other.
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        opcode::Send::new(target, bytes.as_ptr(), length).flags(FLAGS).build()
     }
 
     /// Gives a gather back: the kernel is done with it.
@@ -84,7 +90,7 @@ impl Sends {
         sent.gather
     }
 
-    /// Sends in flight.
+    /// Sends that were started and not finished.
     pub(super) fn len(&self) -> usize {
         self.in_flight.len() - self.free.len()
     }

@@ -26,6 +26,8 @@ pub(super) mod in_flight {
     pub(in super::super) const RECEIVE: u8 = 1 << 1;
     pub(in super::super) const SEND: u8 = 1 << 2;
     pub(in super::super) const SHUTDOWN: u8 = 1 << 3;
+    /// Not with the kernel, but with us: a send that waits for room.
+    pub(in super::super) const BLOCKED: u8 = 1 << 4;
 }
 
 /// Bits of [`Slot::marks`].
@@ -46,7 +48,7 @@ pub(super) mod mark {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) generation: u32,
-    /// The send in flight, or [`NO_SEND`].
+    /// The send in flight or blocked, or [`NO_SEND`].
     pub(super) send: u32,
     /// The buffer of the receive in flight.
     pub(super) buffer: u16,
@@ -134,7 +136,11 @@ impl Slots {
         for slot in &self.slots {
             let idle = slot.in_flight == 0 && slot.send == NO_SEND;
             assert!(idle || matches!(slot.phase, Phase::Open | Phase::Draining), "{slot:?}");
-            assert_eq!(slot.flies(in_flight::SEND), slot.send != NO_SEND, "{slot:?}");
+            let sends = slot.in_flight & (in_flight::SEND | in_flight::BLOCKED);
+            assert_eq!(sends.count_ones(), u32::from(slot.send != NO_SEND), "{slot:?}");
+            assert!(
+                !slot.flies(in_flight::BLOCKED) || slot.phase != Phase::Open || slot.flies(in_flight::POLL)
+            );
             assert!(slot.phase != Phase::Draining || slot.in_flight != 0, "{slot:?}");
         }
     }

@@ -13,10 +13,11 @@ use crate::token::Token;
 pub(crate) enum Kind {
     /// Single-shot accept into a slot.
     Accept = 1,
-    /// Multishot poll for what can be read.
+    /// Multishot poll for what can be read, and for room to send.
     Poll,
     /// Receive of what a poll announced.
     Receive,
+    /// Send of as much as there is room for.
     Send,
     Shutdown,
     Close,
