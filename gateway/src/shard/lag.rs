@@ -156,7 +156,7 @@ impl GatewayShard {
             self.counters.deliveries += chunk.events.len() as u64;
             self.rooms.attachment_mut(at).set_position(chunk.last());
             if chunk.left.is_some_and(|user| self.slab[slot].user.as_str() == user) {
-                self.detach(at);
+                self.ask_again(slot, at, chunk.last());
                 return true;
             }
             rest = later;
@@ -165,6 +165,15 @@ impl GatewayShard {
             self.rooms.make_live(&mut self.slab[slot], at);
         }
         true
+    }
+
+    /// The log says that the member left. It may be long ago, and the member back since: the owner knows. Its events go on
+    /// after `seq` if so.
+    fn ask_again(&mut self, slot: u32, at: u32, seq: u64) {
+        let room = self.rooms.attachment(at).room;
+        let key = self.rooms.room(room).key;
+        self.joined(slot, &key, seq);
+        self.detach(at);
     }
 
     /// One pull a room, until it has what is known to be published.

@@ -94,6 +94,7 @@ impl GatewayShard {
         if self.is_half_empty(slot) {
             self.wake(slot);
             self.pump(slot);
+            self.continue_sync(slot);
         }
     }
 
