@@ -208,7 +208,7 @@ impl View {
                 Ok(())
             }
             // A refusal for each cursor without a page; `synced` comes all the same.
-            Some(Request::Sync { refused, .. }) => {
+            Some(Request::Sync { refused, .. }) if code != "rate_limited" => {
                 *refused += 1;
                 Ok(())
             }

@@ -140,6 +140,11 @@ impl Checker {
         self.views.get(&connection).map_or(0, View::unanswered)
     }
 
+    /// The same in words.
+    pub(crate) fn waiting(&self, connection: ConnectionNumber) -> String {
+        self.views.get(&connection).map_or_else(String::new, View::waiting)
+    }
+
     /// Where a connection's stream of a conversation stands; `None` when it has none.
     pub(crate) fn position(&self, connection: ConnectionNumber, conversation: ConversationId) -> Option<u64> {
         self.views.get(&connection)?.position(conversation)

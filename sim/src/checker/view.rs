@@ -69,6 +69,11 @@ impl View {
         }
     }
 
+    /// What waits for an answer, in words.
+    pub(super) fn waiting(&self) -> String {
+        format!("{:?}, {:?}, {} refreshes", self.sends.keys(), self.requests, self.refreshes)
+    }
+
     pub(super) fn unanswered(&self) -> usize {
         self.sends.len() + self.requests.len() + self.refreshes
     }

@@ -259,12 +259,8 @@ impl Client {
             return Some(format!("{} is {:?}", self.name(), self.state));
         };
         if !self.pending.is_empty() || checker.unanswered(connection) > 0 {
-            return Some(format!(
-                "{} waits for {} answers, has {:?} to send",
-                self.name(),
-                checker.unanswered(connection),
-                self.pending
-            ));
+            let waiting = checker.waiting(connection);
+            return Some(format!("{} waits for {waiting}, has {:?} to send", self.name(), self.pending));
         }
         let behind = checker.memberships(self.user).into_iter().find(|(conversation, head)| {
             checker.position(connection, *conversation).is_none_or(|position| position < *head)
