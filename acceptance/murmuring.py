@@ -39,6 +39,12 @@ def binary():
     return str(max(builds, key=lambda build: build.stat().st_mtime))
 
 
+def environment(**settings):
+    """The environment of a server: the caller's own settings for Murmuring do not reach it."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("MURMURING_")}
+    return ours | settings
+
+
 def unique(prefix):
     """An id that no other check uses."""
     return f"{prefix}-{next(_numbers)}-{os.getpid()}"
@@ -89,7 +95,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=self.log,
             text=True,
-            env=os.environ | self.environment,
+            env=environment(**self.environment),
         )
         line = self.process.stdout.readline()
         if not line.startswith("ready "):
@@ -104,7 +110,7 @@ class Server:
 
     def run(self, *words, timeout=60):
         """Another command of the binary, with the same configuration and data."""
-        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=timeout)
+        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=timeout, env=environment())
 
     def stderr(self):
         self.log.flush()
@@ -204,9 +210,10 @@ class Client:
             offered.append(f"bearer.{credential}")
         elif credential and place == "query":
             url += "?" + urllib.parse.urlencode({"token": credential})
-        self.socket = connect(url, additional_headers=headers, subprotocols=offered or None, compression=None,
-                              max_size=None, max_queue=max_queue, ping_interval=None, proxy=None,
-                              open_timeout=PATIENCE, close_timeout=2)
+        self.connecting = connect(url, additional_headers=headers, subprotocols=offered or None, compression=None,
+                                  max_size=None, max_queue=max_queue, ping_interval=None, proxy=None,
+                                  open_timeout=PATIENCE, close_timeout=2)
+        self.socket = self.connecting.__enter__()
         if hello:
             frame = {"op": "hello", "device": self.device}
             if credential and place == "hello":
@@ -224,15 +231,15 @@ class Client:
     def raw(self, data):
         try:
             self.socket.send(data)
-        except ConnectionClosed as closed:
-            raise Closed(closed.code, closed.reason) from None
+        except ConnectionClosed:
+            raise Closed(self.socket.protocol.close_code, self.socket.protocol.close_reason) from None
 
     def receive(self, timeout=PATIENCE):
         """The next frame from the socket."""
         try:
             return json.loads(self.socket.recv(timeout=timeout))
-        except ConnectionClosed as closed:
-            raise Closed(closed.code, closed.reason) from None
+        except ConnectionClosed:
+            raise Closed(self.socket.protocol.close_code, self.socket.protocol.close_reason) from None
 
     def wait(self, op, timeout=PATIENCE, **fields):
         """The next frame with this op and these fields; others stay."""

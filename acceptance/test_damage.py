@@ -9,6 +9,9 @@ import pytest
 from murmuring import Client, Refused, Server
 
 
+FAST = "[limits]\nsends_per_second = 100000\nsends_burst = 100000\nframes_per_second = 100000\nframes_burst = 100000\n"
+
+
 def filled(start, count=300):
     server = start()
     server.conversation("c", ["alice"])
@@ -119,7 +122,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_refuses_and_loses_nothing(small_disk):
     data = small_disk / "data"
     try:
-        server = Server(data=data, config="[limits]\nsends_per_second = 100000\nsends_burst = 100000\n")
+        server = Server(data=data, config=FAST)
     except Refused as refused:
         pytest.skip(f"the store wants more than 24 MiB to begin with: {refused}")
     try:

@@ -39,7 +39,9 @@ def test_a_delete_is_for_the_author_and_for_moderators(server):
         assert m.post(name, None, op="delete", target=2)["op"] == "ack"
         deletes = [b.wait("event", type="delete") for _ in range(2)]
         assert [(event["target"], event["sender"]) for event in deletes] == [(1, alice), (2, mod)]
-        assert m.post(name, "not mine", op="edit", target=1)["code"] == "forbidden"
+        a.post(name, "three")
+        assert m.post(name, "not mine", op="edit", target=5)["code"] == "forbidden"
+        assert a.post(name, "too late", op="edit", target=1)["op"] == "error", "it is gone"
 
 
 def test_reactions_come_and_go(server, room):

@@ -66,7 +66,7 @@ def test_the_ids_alphabet_ends_where_it_says(server, room):
 def test_unknown_fields_are_ignored_and_odd_json_is_read(server, room):
     with Client(server, room.alice) as alice:
         for n, text in enumerate([
-            '{"op":"send","extra":{"deep":[[[{}]]]},"id":"%s","conversation":"%s","body":"x","more":1e400}',
+            '{"op":"send","extra":{"deep":[[[{}]]]},"id":"%s","conversation":"%s","body":"x","more":-1.5e-3}',
             ' \n{ "op" : "\\u0073end" , "id" : "%s" , "conversation" : "%s" , "body" : "x" } \r\n',
             '{"body":"x","conversation":"%2$s","id":"%1$s","op":"send"}'.replace("%1$s", "%s").replace("%2$s", room.name),
         ]):

@@ -1,7 +1,6 @@
 """Health, metrics, OpenAPI, the drain, the command line and the configuration (PROTOCOL, sections 4 to 6)."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -10,7 +9,7 @@ import time
 
 import pytest
 
-from murmuring import Client, RawSocket, Refused, Server, binary, token
+from murmuring import Client, RawSocket, Refused, Server, binary, environment, token
 
 
 def test_health_and_readiness(server):
@@ -109,7 +108,7 @@ def test_not_ready_while_draining_and_a_second_sigterm_ends_at_once(start):
 
 
 def run(*words, env=None, cwd=None):
-    return subprocess.run([binary(), *words], capture_output=True, text=True, timeout=60, cwd=cwd, env=os.environ | (env or {}))
+    return subprocess.run([binary(), *words], capture_output=True, text=True, timeout=60, cwd=cwd, env=environment(**(env or {})))
 
 
 def test_help_on_every_level():
@@ -138,10 +137,14 @@ def test_the_default_configuration_is_whole_and_checks_out(tmp_path):
         assert word in checked.stdout + checked.stderr, word
 
 
-@pytest.mark.parametrize("environment", [{"MURMURING_LISTEN_CLINET": "1"}, {"MURMURING_CORE_SHARDS": "many"}])
-def test_a_wrong_setting_in_the_environment_is_named(environment, tmp_path):
-    wrong = run("serve", "--data", str(tmp_path), env=environment)
-    assert wrong.returncode == 2 and next(iter(environment)).lower() in wrong.stderr.lower()
+@pytest.mark.parametrize("name, value", [("MURMURING_LISTEN_CLINET", "1"), ("MURMURING_CORE_SHARDS", "many")])
+def test_a_wrong_setting_in_the_environment_is_named(name, value, tmp_path):
+    wrong = run("serve", "--data", str(tmp_path), env={name: value})
+    assert wrong.returncode == 2 and name.lower() in wrong.stderr.lower()
+
+
+def test_a_scripts_own_variable_is_nobodys_mistake():
+    assert run("config", "check", env={"MURMURING_BIN": "/usr/bin/murmuring"}).returncode == 0
 
 
 def test_an_engine_that_is_not_built_in_is_told(tmp_path):
@@ -201,9 +204,8 @@ def test_check_changes_nothing_and_says_what(start):
 
 
 def test_a_development_secret_is_made_kept_and_told(tmp_path):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MURMURING_")}
     command = [binary(), "serve", "--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--data", str(tmp_path / "d")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     try:
         ready = process.stdout.readline()
         assert ready.startswith("ready client=")
