@@ -139,15 +139,15 @@ fn frame_of_event(op: &str, event: &Event, out: &mut Vec<u8>) {
 }
 
 fn event_members(event: &ArchivedEventV1<'_>, object: &mut Object<'_>) {
-    object.plain("conversation", &event.conversation);
+    object.string("conversation", &event.conversation);
     // A signal is in no log.
     object.optional("seq", Some(event.seq.to_native()).filter(|&seq| seq > 0));
     object.unsigned("time", event.time.to_native());
     object.unsigned("lamport", event.lamport.to_native());
     object.plain("type", event.content.type_name());
-    object.plain("sender", &event.sender);
-    object.plain("device", &event.device);
-    object.plain("id", &event.id);
+    object.string("sender", &event.sender);
+    object.string("device", &event.device);
+    object.string("id", &event.id);
     content_members(&event.content, object);
 }
 
@@ -172,7 +172,7 @@ fn content_members(content: &ArchivedContentV1<'_>, object: &mut Object<'_>) {
             object.boolean("remove", *remove);
         }
         ArchivedContentV1::Joined { user, role } => {
-            object.plain("user", user);
+            object.string("user", user);
             object.plain("role", role_name(*role));
         }
         ArchivedContentV1::Left { user } => object.plain("user", user),
@@ -181,7 +181,7 @@ fn content_members(content: &ArchivedContentV1<'_>, object: &mut Object<'_>) {
                 object.string("title", title);
             }
             if let Some(user) = user.as_ref() {
-                object.plain("user", user);
+                object.string("user", user);
             }
             if let Some(role) = role.as_ref() {
                 object.plain("role", role_name(*role));
