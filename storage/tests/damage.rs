@@ -10,12 +10,14 @@ use protocol::envelope::ConversationKind;
 use protocol::event::Role;
 use storage::engine::{EmbeddedEngine, Engine};
 use storage::key;
-use storage::kv::{Found, Read};
+use storage::kv::{Found, Key, Read, Value};
 
 use support::*;
 
+type Pairs = Vec<(Key, Value)>;
+
 /// All pairs of a store, or why it can't be read.
-fn pairs(engine: &mut Engine) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+fn pairs(engine: &mut Engine) -> Result<Pairs, String> {
     let all = Read::Range {
         begin: vec![],
         end: key::END.to_vec(),
@@ -30,7 +32,7 @@ fn pairs(engine: &mut Engine) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
 }
 
 /// A store with several tables, segments that are older than the tables, and a log that the tables lack.
-fn populate(directory: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn populate(directory: &Path) -> Pairs {
     let mut engine = open(directory);
     let of = conversation("general");
     let members = Box::from([protocol::envelope::Member { user: user_id("alice"), role: Role::Owner }]);
@@ -80,7 +82,7 @@ enum Opened {
 }
 
 /// Damages a copy of the store, and opens it.
-fn try_open(store: &Path, expected: &[(Vec<u8>, Vec<u8>)], damage: impl FnOnce(&Path)) -> Opened {
+fn try_open(store: &Path, expected: &[(Key, Value)], damage: impl FnOnce(&Path)) -> Opened {
     let scratch = tempfile::tempdir().unwrap();
     let copied = scratch.path().join("data");
     copy(store, &copied);
@@ -101,7 +103,7 @@ fn try_open(store: &Path, expected: &[(Vec<u8>, Vec<u8>)], damage: impl FnOnce(&
 struct Populated {
     _directory: tempfile::TempDir,
     path: PathBuf,
-    expected: Vec<(Vec<u8>, Vec<u8>)>,
+    expected: Pairs,
     /// All but the lock, and lists of tables that a later one has replaced: nothing depends on those.
     files: Vec<PathBuf>,
 }
