@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use foundationdb_tuple::{TuplePack, TupleUnpack, pack_into, unpack};
 use protocol::envelope::ConversationKind;
 use protocol::event::{Event, Role};
+use protocol::id::ConversationKey;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::damage::Damage;
@@ -169,16 +170,24 @@ pub fn seal_event(key: &[u8], event: &Event) -> Value {
 /// # Errors
 /// When it is not what was written, or is another event than the key says.
 pub fn open_event(key: &[u8], value: &[u8]) -> Result<Event, Damage> {
+    match StoreKey::decode(key)? {
+        StoreKey::Event(of, seq) => open_event_of(&of, seq, key, value),
+        _ => Err(named(key, "no event lies there")),
+    }
+}
+
+/// Reads an event under its key, which the caller has made or compared.
+///
+/// # Errors
+/// As [`open_event`].
+pub fn open_event_of(of: &ConversationKey, seq: u64, key: &[u8], value: &[u8]) -> Result<Event, Damage> {
     let bytes = open_bytes(key, value).map_err(|why| named(key, why))?;
     let event = Event::from_bytes(bytes).map_err(|why| named(key, format_args!("no event: {why:?}")))?;
-    match StoreKey::decode(key)? {
-        StoreKey::Event(of, seq)
-            if event.seq() == seq && *event.view().conversation == *of.conversation.as_str() =>
-        {
-            Ok(event)
-        }
-        _ => Err(named(key, "another event lies there")),
+    let view = event.view();
+    if view.seq == seq && *view.conversation == *of.conversation.as_str() {
+        return Ok(event);
     }
+    Err(named(key, "another event lies there"))
 }
 
 /// What a sender stored under a client id.
@@ -272,7 +281,7 @@ pub fn open_epoch(key: &[u8], value: Option<&[u8]>) -> Result<Epoch, Damage> {
 
 #[cfg(test)]
 mod tests {
-    use protocol::id::{ConversationId, ConversationKey, Tenant};
+    use protocol::id::{ConversationId, Tenant};
 
     use super::*;
 

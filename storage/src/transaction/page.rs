@@ -223,7 +223,7 @@ impl Page {
             if *key != expected.encode() {
                 return Err(Damage(format!("{expected}: there is none")));
             }
-            let event = value::open_event(key, value)?;
+            let event = value::open_event_of(&self.of, seq, key, value)?;
             bytes += event.as_bytes().len();
             if bytes > bytes_max && !events.is_empty() {
                 break;

@@ -1,5 +1,5 @@
-//! The sorted tables: an LSM tree (the `lsm-tree` crate, fjall's) that holds what the log has made durable, and the
-//! thread that writes its memtables out and compacts them.
+//! The sorted tables: an LSM tree (the `lsm-tree` crate, fjall's) that holds what the log has made durable, and its two
+//! threads: one writes memtables out, the other compacts tables, so that nobody waits for a compaction.
 //!
 //! The tree is never ahead of the log: a group is applied after its sync. A memtable ends where a segment of the log
 //! ends, and each group writes its number under a key of the engine's own, so a reopened tree says by itself up to
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use lsm_tree::compaction::Leveled;
 use lsm_tree::{AbstractTree, AnyTree, Cache, Config, Guard, SequenceNumberCounter};
@@ -22,8 +23,12 @@ use crate::kv::{Key, Value};
 
 /// Where the number of the last group is: behind every key of the store's layout.
 const GROUP_KEY: &[u8] = b"\xffgroup";
-/// Compactions in a row behind one flush.
+/// Compactions in a row behind one memtable.
 const COMPACTIONS_MAX: usize = 16;
+/// Memtables written out that no compaction has taken yet, before new ones are held up: each makes reads slower.
+const UNCOMPACTED_MAX: usize = 20;
+/// How long a new memtable is held up at most, so that compaction gains on it.
+const HOLD_UP_MAX: Duration = Duration::from_secs(1);
 
 const _: () = assert!(crate::key::END[0] < GROUP_KEY[0], "the engine's own key lies behind the store's");
 
@@ -35,7 +40,7 @@ pub(super) struct Tree {
     seqno: SequenceNumberCounter,
     visible: SequenceNumberCounter,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// What the tree and its thread tell each other.
@@ -52,6 +57,8 @@ struct Progress {
     sealed: u64,
     /// Last group of the tables.
     in_tables: u64,
+    /// Memtables were written out since the last compaction began.
+    uncompacted: bool,
     failed: Option<String>,
     stop: bool,
 }
@@ -60,6 +67,13 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Progress> {
         // A thread that failed while it held the lock left whole values: they are plain.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until `ready`; `None` when the tree is dropped before.
+    fn wait_until(&self, ready: impl Fn(&Progress) -> bool) -> Option<MutexGuard<'_, Progress>> {
+        let waits = |progress: &mut Progress| !progress.stop && !ready(progress);
+        let waited = self.changed.wait_while(self.lock(), waits);
+        Some(waited.unwrap_or_else(PoisonError::into_inner)).filter(|progress| !progress.stop)
     }
 }
 
@@ -80,7 +94,7 @@ fn damaged(path: &Path, error: &lsm_tree::Error) -> OpenError {
 }
 
 impl Tree {
-    /// Opens the tree, or makes an empty one. Its thread runs from here on.
+    /// Opens the tree, or makes an empty one. Its threads run from here on.
     pub(super) fn open(path: &Path, id: StoreId, cache_bytes: u64) -> Result<Self, OpenError> {
         let (seqno, visible) = (SequenceNumberCounter::default(), SequenceNumberCounter::default());
         let tree = Config::new(path, seqno.clone(), visible.clone())
@@ -93,17 +107,20 @@ impl Tree {
         let read_from = AtomicU64::new(visible.get());
         let shared = Shared { progress: Mutex::default(), changed: Condvar::new(), read_from };
         let shared = Arc::new(shared);
-        let mut tree = Self { tree, path: path.to_owned(), id, seqno, visible, shared, thread: None };
+        let mut tree = Self { tree, path: path.to_owned(), id, seqno, visible, shared, threads: Vec::new() };
         let in_tables = tree.stored_group()?;
         *tree.shared.lock() = Progress { sealed: in_tables, in_tables, ..Progress::default() };
-        tree.thread = Some(tree.start()?);
+        for (name, work) in [("store-tables", write_out as Work), ("store-compact", compact as Work)] {
+            let thread = tree.start(name, work)?;
+            tree.threads.push(thread);
+        }
         Ok(tree)
     }
 
-    fn start(&self) -> Result<JoinHandle<()>, OpenError> {
+    fn start(&self, name: &str, work: Work) -> Result<JoinHandle<()>, OpenError> {
         let (tree, shared) = (self.tree.clone(), Arc::clone(&self.shared));
-        let thread = thread::Builder::new().name("store-tables".to_owned());
-        thread.spawn(move || maintain(&tree, &shared)).map_err(OpenError::system(&self.path))
+        let thread = thread::Builder::new().name(name.to_owned());
+        thread.spawn(move || go_on(&tree, &shared, work)).map_err(OpenError::system(&self.path))
     }
 
     /// The group that the tables end with; 0 for an empty tree.
@@ -128,7 +145,7 @@ impl Tree {
         self.shared.lock().in_tables
     }
 
-    /// Why its thread could not go on.
+    /// Why its threads could not go on.
     pub(super) fn failure(&self) -> Option<String> {
         self.shared.lock().failed.clone()
     }
@@ -147,16 +164,20 @@ impl Tree {
         self.shared.read_from.store(self.visible.get(), Ordering::Release);
     }
 
-    /// Ends the memtable behind `group`; its thread writes it out. Waits while the one before is not written yet, so
-    /// that two are in memory at most.
+    /// Ends the memtable behind `group`, to be written out. Waits while the one before is not written yet, so that two are
+    /// in memory at most, and a little while compaction is far behind.
     ///
     /// # Errors
-    /// When the thread can't go on: a full disk.
+    /// When a thread can't go on: a full disk.
     pub(super) fn seal(&self, group: u64) -> Result<(), String> {
-        let mut progress = self.shared.lock();
-        while progress.in_tables < progress.sealed && progress.failed.is_none() {
-            progress = self.shared.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
-        }
+        let waits =
+            |progress: &mut Progress| progress.in_tables < progress.sealed && progress.failed.is_none();
+        let waited = self.shared.changed.wait_while(self.shared.lock(), waits);
+        let progress = waited.unwrap_or_else(PoisonError::into_inner);
+        let behind =
+            |progress: &mut Progress| self.tree.l0_run_count() > UNCOMPACTED_MAX && progress.failed.is_none();
+        let waited = self.shared.changed.wait_timeout_while(progress, HOLD_UP_MAX, behind);
+        let (mut progress, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if let Some(why) = &progress.failed {
             return Err(why.clone());
         }
@@ -185,23 +206,17 @@ impl Tree {
     }
 }
 
-/// Writes memtables out and compacts, until it is told to stop or fails.
-fn maintain(tree: &AnyTree, shared: &Shared) {
+/// One turn of a thread's work; false when the tree is dropped.
+type Work = fn(&AnyTree, &Shared) -> lsm_tree::Result<bool>;
+
+/// Works until the tree is dropped or something fails.
+fn go_on(tree: &AnyTree, shared: &Shared, work: Work) {
     loop {
-        let mut progress = shared.lock();
-        while !progress.stop && progress.in_tables == progress.sealed {
-            progress = shared.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
-        }
-        if progress.stop {
-            return;
-        }
-        let group = progress.sealed;
-        drop(progress);
         // The tree asserts on some failures of the disk instead of returning them.
-        let written =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| write_out(tree, shared, group)));
-        let failed = match written {
-            Ok(Ok(())) => continue,
+        let turn = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(tree, shared)));
+        let failed = match turn {
+            Ok(Ok(true)) => continue,
+            Ok(Ok(false)) => return,
             Ok(Err(error)) => format!("writing tables: {error}"),
             Err(_) => "writing tables failed: see the message of the panic".to_owned(),
         };
@@ -211,29 +226,48 @@ fn maintain(tree: &AnyTree, shared: &Shared) {
     }
 }
 
-fn write_out(tree: &AnyTree, shared: &Shared, group: u64) -> lsm_tree::Result<()> {
+/// Writes the memtables out that have ended.
+fn write_out(tree: &AnyTree, shared: &Shared) -> lsm_tree::Result<bool> {
+    let Some(progress) = shared.wait_until(|progress| progress.in_tables < progress.sealed) else {
+        return Ok(false);
+    };
+    let group = progress.sealed;
+    drop(progress);
     let flush_lock = tree.get_flush_lock();
     tree.flush(&flush_lock, shared.read_from.load(Ordering::Acquire))?;
     drop(flush_lock);
-    shared.lock().in_tables = group;
+    let mut progress = shared.lock();
+    progress.in_tables = group;
+    progress.uncompacted = true;
     shared.changed.notify_all();
+    Ok(true)
+}
+
+/// Compacts until there is nothing to do.
+fn compact(tree: &AnyTree, shared: &Shared) -> lsm_tree::Result<bool> {
+    let Some(mut progress) = shared.wait_until(|progress| progress.uncompacted) else {
+        return Ok(false);
+    };
+    progress.uncompacted = false;
+    drop(progress);
     for _ in 0..COMPACTIONS_MAX {
-        let before = tree.current_version().id();
+        let before = tree.disk_space();
+        let tables = tree.table_count();
         tree.compact(Arc::new(Leveled::default()), shared.read_from.load(Ordering::Acquire))?;
-        let progress = shared.lock();
-        if tree.current_version().id() == before || progress.stop || progress.in_tables < progress.sealed {
+        shared.changed.notify_all();
+        if shared.lock().stop || (tree.disk_space(), tree.table_count()) == (before, tables) {
             break;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 impl Drop for Tree {
     fn drop(&mut self) {
         self.shared.lock().stop = true;
         self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // It answers for its own failures: nothing is left to say.
+        for thread in self.threads.drain(..) {
+            // Each answers for its own failures: nothing is left to say.
             let _ = thread.join();
         }
     }

@@ -131,7 +131,7 @@ impl State {
             AppendRule::Target { target, .. } => {
                 let key = StoreKey::Event(*of, *target).encode();
                 if let Some(found) = answers.value() {
-                    self.know_message(&value::open_event(&key, &found)?);
+                    self.know_message(&value::open_event_of(of, *target, &key, &found)?);
                 }
                 let key = StoreKey::Deleted(*of, *target).encode();
                 if let Some(found) = answers.value() {
