@@ -40,6 +40,10 @@ impl Append {
         Step::Read(reads)
     }
 
+    pub(super) fn doubt(&mut self) {
+        self.logs.iter_mut().for_each(Log::doubt);
+    }
+
     pub(super) fn found(&mut self, mut answers: Answers) -> Result<Step, Damage> {
         if !self.fence.holds(&mut answers)? {
             return Ok(fenced());

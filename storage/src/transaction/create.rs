@@ -28,8 +28,8 @@ pub(super) struct Create {
     fence: Fence,
     /// Set while the removal of an earlier life is finished.
     removal: Option<Remove>,
-    /// This request sent a commit: what is found afterwards and looks like it, is its own.
-    sent: bool,
+    /// A commit of this request was left without an answer: what is found and looks like it, is its own.
+    in_doubt: bool,
 }
 
 impl Create {
@@ -41,7 +41,7 @@ impl Create {
         conversation.lamport = conversation.created;
         conversation.members = members.len() as u64;
         let fence = Fence::new(epoch, std::iter::once(&conversation.key));
-        Self { epoch, conversation, members, fence, removal: None, sent: false }
+        Self { epoch, conversation, members, fence, removal: None, in_doubt: false }
     }
 
     pub(super) fn begin(&mut self) -> Step {
@@ -65,7 +65,7 @@ impl Create {
         let of = self.conversation.key;
         let (meta, head) = (answers.value(), answers.value());
         if let Some(conversation) = load::conversation(&of, meta.as_ref(), head.as_ref())? {
-            let created = self.sent && self.is_own(&conversation);
+            let created = self.in_doubt && self.is_own(&conversation);
             return Ok(Step::Done(Outcome::Created { conversation, created }));
         }
         if meta.is_none() {
@@ -75,6 +75,10 @@ impl Create {
         Ok(step)
     }
 
+    pub(super) fn doubt(&mut self) {
+        self.in_doubt |= self.removal.is_none();
+    }
+
     fn is_own(&self, found: &Conversation) -> bool {
         found.created == self.conversation.created
             && found.kind == self.conversation.kind
@@ -82,7 +86,6 @@ impl Create {
     }
 
     fn commit(&mut self) -> Step {
-        self.sent = true;
         let Conversation { key: of, kind, title, created, lamport, members, .. } = self.conversation.clone();
         let owners = self.members.values().filter(|role| **role == Role::Owner).count() as u64;
         let mut commit = Commit::default();

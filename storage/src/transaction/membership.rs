@@ -27,6 +27,8 @@ pub(super) struct Membership {
 struct Standing {
     before: Option<Role>,
     now: Option<Role>,
+    /// Left in this batch, and may have come back.
+    left: bool,
 }
 
 /// The user whose membership a change is about.
@@ -43,7 +45,7 @@ impl Membership {
     }
 
     pub(super) fn found_member(&mut self, user: UserId, role: Option<Role>) {
-        self.members.insert(user, Standing { before: role, now: role });
+        self.members.insert(user, Standing { before: role, now: role, left: false });
     }
 
     /// Makes a change, or says why not.
@@ -86,7 +88,8 @@ impl Membership {
         if role == Role::Owner && head.owners == 1 && head.members > 1 {
             return Err(Appended::Refused("the last owner can't leave while others are members"));
         }
-        self.standing(user).now = None;
+        let standing = self.standing(user);
+        (standing.now, standing.left) = (None, true);
         head.members -= 1;
         head.owners -= u64::from(role == Role::Owner);
         Ok(())
@@ -128,18 +131,20 @@ impl Membership {
             let of_user = UserKey { tenant: of.tenant, user: *user };
             let (member, membership) =
                 (StoreKey::Member(*of, *user), StoreKey::Membership(of_user, of.conversation));
-            match (standing.before, standing.now) {
-                (before, Some(role)) if before != Some(role) => {
+            match standing.now {
+                Some(role) if standing.before != Some(role) => {
                     commit.set(&member, |key| value::seal_role(key, role));
                     commit.set(&membership, |key| value::seal_role(key, role));
                 }
-                (Some(_), None) => {
+                None if standing.before.is_some() => {
                     commit.clear(&member);
                     commit.clear(&membership);
-                    commit.clear(&StoreKey::Read(of_user, of.conversation));
-                    commit.clear_range(key::received_of(of, user));
                 }
                 _ => {}
+            }
+            if standing.left && standing.before.is_some() {
+                commit.clear(&StoreKey::Read(of_user, of.conversation));
+                commit.clear_range(key::received_of(of, user));
             }
         }
     }

@@ -131,6 +131,16 @@ impl Work {
         }
     }
 
+    /// The last commit may or may not have happened: what is found of it from now on is this request's own.
+    fn doubt(&mut self) {
+        match self {
+            Self::Append(work) => work.doubt(),
+            Self::Create(work) => work.doubt(),
+            // The others may happen twice.
+            _ => {}
+        }
+    }
+
     fn found(&mut self, answers: Answers) -> Result<Step, Damage> {
         match self {
             Self::Append(work) => work.found(answers),
@@ -197,7 +207,10 @@ impl Transaction {
 
     /// Begins again where that may help.
     fn refused(&mut self, error: EngineError) -> Step {
-        self.in_doubt |= self.committing && error == EngineError::Unknown;
+        if self.committing && error == EngineError::Unknown {
+            self.in_doubt = true;
+            self.work.doubt();
+        }
         match error {
             EngineError::Conflict | EngineError::Unknown | EngineError::TooOld => {
                 if self.attempts == ATTEMPTS_MAX {

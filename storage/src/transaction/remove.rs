@@ -33,6 +33,8 @@ pub(super) struct Remove {
     of: ConversationKey,
     fence: Fence,
     phase: Phase,
+    /// Where it goes on when the commit that is under way has happened.
+    next: Phase,
     /// It was there when this request began.
     existed: bool,
     members: Vec<UserId>,
@@ -56,10 +58,10 @@ enum Phase {
 impl Remove {
     pub(super) fn new(epoch: Epoch, of: ConversationKey) -> Self {
         let fence = Fence::new(epoch, std::iter::once(&of));
-        Self { of, fence, phase: Phase::Hide, existed: false, members: Vec::new() }
+        Self { of, fence, phase: Phase::Hide, next: Phase::Hide, existed: false, members: Vec::new() }
     }
 
-    /// Reads for the next commit. What was cleared stays cleared, so an attempt that failed goes on where it was.
+    /// Reads for the next commit. Also after one that failed: it may have happened, and is made again.
     pub(super) fn begin(&mut self) -> Step {
         let mut reads: Vec<Read> = self.fence.reads().collect();
         reads.push(get(&StoreKey::Meta(self.of), true));
@@ -100,6 +102,7 @@ impl Remove {
 
     fn hide(&mut self) -> Step {
         self.existed = true;
+        self.next = Phase::Members(None);
         let mut commit = Commit::default();
         commit.set(&StoreKey::Meta(self.of), |key| Meta::Removed.seal(key));
         commit.set(&StoreKey::Removal(self.of), |key| value::seal_nothing(key));
@@ -122,7 +125,7 @@ impl Remove {
             commit.clear(&StoreKey::Read(of_user, self.of.conversation));
             self.note_member(user);
         }
-        self.phase = Phase::Members(self.members.last().copied());
+        self.next = Phase::Members(self.members.last().copied());
         Ok(commit.step())
     }
 
@@ -142,12 +145,12 @@ impl Remove {
         let end = key::behind(last.clone());
         let mut commit = Commit::default();
         commit.clear_range((first.clone(), end.clone()));
-        self.phase = Phase::Rest(end);
+        self.next = Phase::Rest(end);
         commit.step()
     }
 
     fn clear_note(&mut self) -> Step {
-        self.phase = Phase::End;
+        self.next = Phase::End;
         let mut commit = Commit::default();
         commit.clear(&StoreKey::Meta(self.of));
         commit.clear(&StoreKey::Removal(self.of));
@@ -155,12 +158,9 @@ impl Remove {
     }
 
     pub(super) fn committed(&mut self) -> Step {
+        self.phase = self.next.clone();
         match self.phase {
             Phase::End => self.done(),
-            Phase::Hide => {
-                self.phase = Phase::Members(None);
-                self.begin()
-            }
             _ => self.begin(),
         }
     }

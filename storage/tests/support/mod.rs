@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub)] // Each promise uses its part.
 
+pub mod model;
+
 use std::path::{Path, PathBuf};
 
 use protocol::envelope::{Change, Conversation, ConversationKind, Member};

@@ -75,6 +75,14 @@ pub struct EmbeddedEngine {
 }
 
 impl EmbeddedEngine {
+    /// Whether a data directory holds a store; opens and makes nothing.
+    ///
+    /// # Errors
+    /// When it holds something else, or something damaged.
+    pub fn is_there(directory: &Path) -> Result<bool, OpenError> {
+        Ok(matches!(format::find(directory, PARTS)?, format::Found::Store(_)))
+    }
+
     /// Opens a data directory, or makes one where there is none.
     ///
     /// # Errors

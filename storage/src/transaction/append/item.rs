@@ -18,8 +18,8 @@ pub(super) struct Item {
     /// True when the event takes its target away.
     pub(super) deletes: bool,
     body: Body,
-    /// The places that earlier attempts tried to commit: at most one an attempt.
-    tried: Vec<Place>,
+    /// The places of commits whose answer was lost: at most one an attempt.
+    doubted: Vec<Place>,
 }
 
 /// Where an event stands in its log.
@@ -53,22 +53,35 @@ impl Item {
         let deletes = matches!(view.content, protocol::event::ArchivedContentV1::Delete { .. });
         let content = content::hash(view);
         let body = Body::Draft(item.draft);
-        Self { sender, id, content, lamport: item.lamport, rule: item.rule, deletes, body, tried: Vec::new() }
+        Self {
+            sender,
+            id,
+            content,
+            lamport: item.lamport,
+            rule: item.rule,
+            deletes,
+            body,
+            doubted: Vec::new(),
+        }
     }
 
-    /// Forgets the last attempt, but for the place that it tried.
+    /// Forgets the last attempt.
     pub(super) fn begin(&mut self) {
         self.body = match std::mem::replace(&mut self.body, Body::Taken) {
             Body::Draft(draft) | Body::Settled(draft, _) => Body::Draft(draft),
-            Body::Event(event) => {
-                let view = event.view();
-                let (seq, time, lamport) =
-                    (view.seq.to_native(), view.time.to_native(), view.lamport.to_native());
-                self.tried.push(Place { seq, time, lamport });
-                Body::Draft(event.into_draft())
-            }
+            Body::Event(event) => Body::Draft(event.into_draft()),
             Body::Taken => unreachable!("an outcome ends its transaction"),
         };
+    }
+
+    /// The place that this attempt gave may have been stored.
+    pub(super) fn doubt(&mut self) {
+        if let Body::Event(event) = &self.body {
+            let view = event.view();
+            let (seq, time, lamport) =
+                (view.seq.to_native(), view.time.to_native(), view.lamport.to_native());
+            self.doubted.push(Place { seq, time, lamport });
+        }
     }
 
     fn take_draft(&mut self) -> Draft {
@@ -92,9 +105,9 @@ impl Item {
         self.body = Body::Settled(self.take_draft(), appended);
     }
 
-    /// The place, when an earlier attempt of this very transaction tried it.
-    pub(super) fn tried(&self, seq: u64, time: u64) -> Option<Place> {
-        self.tried.iter().copied().find(|place| place.seq == seq && place.time == time)
+    /// The place, when a commit of this very transaction that gave it was left without an answer.
+    pub(super) fn doubted(&self, seq: u64, time: u64) -> Option<Place> {
+        self.doubted.iter().copied().find(|place| place.seq == seq && place.time == time)
     }
 
     /// What came of it. Once.

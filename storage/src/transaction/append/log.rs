@@ -69,6 +69,11 @@ impl Log {
         }
     }
 
+    /// The places of this attempt may have been stored.
+    pub(super) fn doubt(&mut self) {
+        self.items.iter_mut().for_each(Item::doubt);
+    }
+
     /// Decides every item, in order, and adds the writes.
     pub(super) fn found(
         &mut self,
@@ -211,7 +216,7 @@ impl State {
 fn settle_known(item: &mut Item, record: ClientRecord) {
     if item.content != record.content {
         item.settle(Appended::Conflict);
-    } else if let Some(place) = item.tried(record.seq, record.time) {
+    } else if let Some(place) = item.doubted(record.seq, record.time) {
         // The commit whose answer was lost did happen: this request stored it, and nobody was told yet.
         item.place(place);
     } else {
