@@ -200,6 +200,31 @@ fn a_whole_message_in_one_buffer_is_never_copied() {
 }
 
 #[test]
+fn settling_leaves_nothing_of_what_was_given_and_all_that_is_unfinished() {
+    for (stream, expected) in samples() {
+        for split in 0..=stream.len() {
+            let mut connection = Connection::default();
+            let mut pieces = [stream[..split].to_vec(), stream[split..].to_vec()];
+            for piece in &mut pieces {
+                let mut input = &mut piece[..];
+                // Like a caller that looks at its input alone.
+                while !input.is_empty() {
+                    match connection.reader.read(&mut input, &mut connection.assembly, LIMIT) {
+                        Ok(Some(message)) => connection.read.push(message.into()),
+                        Ok(None) => {}
+                        Err(violation) => connection.read.push(Read::Violation(violation)),
+                    }
+                    connection.reader.settle(&mut connection.assembly);
+                    connection.reader.invariants(&connection.assembly);
+                }
+            }
+            assert_eq!(connection.read, expected, "split at {split}");
+            assert!(connection.assembly.is_empty(), "split at {split}");
+        }
+    }
+}
+
+#[test]
 fn the_memory_of_an_unfinished_message_grows_with_what_came_not_with_what_was_announced() {
     let mut connection = Connection::default();
     connection.receive(&frame(0x82, &vec![1; 1_000_000])[..100], LIMIT);

@@ -176,9 +176,14 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// Puts an envelope into a gateway shard's mailbox, or the API's; gives it back when it does not fit.
-    pub(super) fn to_gateway(&mut self, gateway: GatewayId, envelope: ToGateway) -> Result<(), ToGateway> {
+    #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
+    pub(super) fn deliver_to_gateway(
+        &mut self,
+        gateway: GatewayId,
+        envelope: ToGateway,
+    ) -> Result<(), ToGateway> {
         if gateway == GatewayId::API {
-            return self.to_api(envelope);
+            return self.deliver_to_api(envelope);
         }
         let sender = &mut self.gateways[usize::from(gateway.0)];
         let fill = fill_max(envelope.lane(), sender.mailbox().capacity());
@@ -186,7 +191,8 @@ impl Outgoing {
     }
 
     /// Puts an envelope into a router shard's mailbox; gives it back when it does not fit.
-    pub(super) fn to_router(&mut self, router: RouterId, envelope: ToRouter) -> Result<(), ToRouter> {
+    #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
+    pub(super) fn deliver_to_router(&mut self, router: RouterId, envelope: ToRouter) -> Result<(), ToRouter> {
         let sender = &mut self.routers[usize::from(router.0)];
         let fill = fill_max(envelope.lane(), sender.mailbox().capacity());
         sender.push(envelope, fill)
@@ -198,7 +204,8 @@ impl Outgoing {
         self.routers.iter_mut().for_each(Sender::flush);
     }
 
-    fn to_api(&mut self, envelope: ToGateway) -> Result<(), ToGateway> {
+    #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
+    fn deliver_to_api(&mut self, envelope: ToGateway) -> Result<(), ToGateway> {
         let filled = self.api.max_capacity() - self.api.capacity();
         if filled >= fill_max(envelope.lane(), self.api.max_capacity()) {
             return Err(envelope);
@@ -239,7 +246,7 @@ mod tests {
 
     fn accepted(gateway: GatewayId, exchange: &Exchange, envelope: fn() -> ToGateway) -> usize {
         let mut outgoing = exchange.outgoing();
-        (0..64).take_while(|_| outgoing.to_gateway(gateway, envelope()).is_ok()).count()
+        (0..64).take_while(|_| outgoing.deliver_to_gateway(gateway, envelope()).is_ok()).count()
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::metrics::Registry;
-use protocol::envelope::{GatewayId, Lane, RouterId};
+use protocol::envelope::{GatewayId, Lane, RouterId, ToGateway, ToRouter};
 use protocol::time::Now;
 use ring::Ring;
 use router::RouterShard;
@@ -92,7 +92,8 @@ pub struct Core {
     full_gateways: Vec<GatewayId>,
     full_routers: Vec<RouterId>,
     ticked_ms: u64,
-    reported_ms: u64,
+    /// When counters are published next.
+    report_ms: u64,
     unfinished: Unfinished,
 }
 
@@ -118,7 +119,7 @@ impl Core {
             full_gateways: Vec::new(),
             full_routers: Vec::new(),
             ticked_ms: 0,
-            reported_ms: 0,
+            report_ms: 0,
             unfinished: Unfinished::Work,
         }
     }
@@ -177,8 +178,9 @@ impl Core {
         let deadline = gateway.deadline().into_iter().chain(router.deadline()).min();
         let under_way = gateway.deadline().is_some() || !router.is_idle();
         let Some(deadline) = deadline.or_else(|| under_way.then_some(u64::MAX)) else { return IDLE_SLEEP };
-        let tick = self.ticked_ms + TICK_MS;
-        Duration::from_millis(deadline.min(tick).saturating_sub(now.monotonic_ms))
+        // Not twice in the same millisecond, whatever a shard asks for: nothing can have become due.
+        let wake = deadline.clamp(self.ticked_ms + 1, self.ticked_ms + TICK_MS);
+        Duration::from_millis(wake.saturating_sub(now.monotonic_ms))
     }
 
     /// Tells the gateway shard of a drain, once.
@@ -258,7 +260,7 @@ impl Core {
                 shard::Operation::ToRouter(to, envelope) => (to, envelope),
             };
             let back = if to != own {
-                outgoing.to_router(to, envelope).err()
+                outgoing.deliver_to_router(to, envelope).err()
             } else if router.wants_input() {
                 router.handle(now, router::Completion::Envelope(envelope));
                 None
@@ -280,8 +282,8 @@ impl Core {
         while let Some(operation) = self.parts.router.poll_operation() {
             wanted = true;
             match operation {
-                router::Operation::ToGateway(to, envelope) => self.to_gateway(now, to, envelope),
-                router::Operation::ToRouter(to, envelope) => self.to_router(to, envelope),
+                router::Operation::ToGateway(to, envelope) => self.deliver_to_gateway(now, to, envelope),
+                router::Operation::ToRouter(to, envelope) => self.deliver_to_router(to, envelope),
                 router::Operation::Store(request, content) => {
                     if let Err((request, content)) =
                         self.parts.store.try_submit(RouterId(self.parts.number), request, content)
@@ -300,7 +302,7 @@ impl Core {
         wanted
     }
 
-    fn to_gateway(&mut self, now: Now, to: GatewayId, envelope: protocol::envelope::ToGateway) {
+    fn deliver_to_gateway(&mut self, now: Now, to: GatewayId, envelope: ToGateway) {
         let Parts { gateway, outgoing, number, .. } = &mut self.parts;
         if to == GatewayId(*number) {
             gateway.handle(now, shard::Completion::Envelope(envelope));
@@ -310,7 +312,7 @@ impl Core {
         let result = if required && self.full_gateways.contains(&to) {
             Err(envelope)
         } else {
-            outgoing.to_gateway(to, envelope)
+            outgoing.deliver_to_gateway(to, envelope)
         };
         if let Err(envelope) = result {
             if required && !self.full_gateways.contains(&to) {
@@ -321,7 +323,7 @@ impl Core {
         }
     }
 
-    fn to_router(&mut self, to: RouterId, envelope: protocol::envelope::ToRouter) {
+    fn deliver_to_router(&mut self, to: RouterId, envelope: ToRouter) {
         let Parts { router, outgoing, number, .. } = &mut self.parts;
         let full = self.full_routers.contains(&to);
         let result = if to == RouterId(*number) {
@@ -333,7 +335,7 @@ impl Core {
         } else if full && envelope.lane() == Lane::Required {
             Err(envelope)
         } else {
-            outgoing.to_router(to, envelope)
+            outgoing.deliver_to_router(to, envelope)
         };
         if let Err(envelope) = result {
             if !full && envelope.lane() == Lane::Required {
@@ -345,10 +347,10 @@ impl Core {
     }
 
     fn report(&mut self, now: Now) {
-        if now.monotonic_ms < self.reported_ms + REPORT_MS {
+        if now.monotonic_ms < self.report_ms {
             return;
         }
-        self.reported_ms = now.monotonic_ms;
+        self.report_ms = now.monotonic_ms + REPORT_MS;
         report::publish(&self.parts, self.parts.inbox.depths());
     }
 }

@@ -6,6 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use ring::setup::SetupError;
+use storage::engine::embedded;
+use storage::request::Failure;
 
 use crate::credentials::CredentialsError;
 use crate::secret::SecretError;
@@ -20,9 +22,9 @@ pub enum ServeError {
     /// The kernel, a limit or an address.
     Setup(SetupError),
     /// The store refused to open or to be claimed.
-    Store(io::Error),
+    Store(embedded::OpenError),
     /// The store did not take the claim.
-    Claim(storage::request::Failure),
+    Claim(Failure),
     /// The HTTP API could not listen.
     Api(SocketAddr, io::Error),
     /// The system gave no thread, descriptor or randomness.
@@ -57,7 +59,7 @@ impl fmt::Display for ServeError {
             Self::Ticket(error) => write!(f, "the secret of resume tickets: {error}"),
             Self::Setup(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
-            Self::Claim(error) => write!(f, "the store can't be claimed: {error:?}"),
+            Self::Claim(error) => write!(f, "the store can't be claimed: {}", claim_words(error)),
             Self::Api(address, error) if error.kind() == io::ErrorKind::AddrInUse => write!(
                 f,
                 "listen.api: {address} is in use by another process: `ss -ltnp 'sport = :{}'` names it; stop it or \
@@ -68,6 +70,14 @@ impl fmt::Display for ServeError {
             Self::System(what, error) => write!(f, "{what}: {error}"),
             Self::Interrupted => f.write_str("a signal came before the server was ready"),
         }
+    }
+}
+
+fn claim_words(failure: &Failure) -> &str {
+    match failure {
+        Failure::Poisoned(why) | Failure::Damaged(why) => why,
+        Failure::Fenced => "another server has taken it over",
+        Failure::Unavailable | Failure::Unknown => "it does not answer",
     }
 }
 

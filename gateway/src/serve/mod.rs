@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use ring::signal::{Signal, Signals};
 
 pub use error::ServeError;
+pub use store::open_embedded;
 
 use crate::config::{Config, warnings};
 use crate::log::{self, Logger};

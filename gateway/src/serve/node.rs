@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use api::metrics::Registry;
 use protocol::envelope::{GatewayId, RouterId};
 use ring::listener::{Listener, ListenerSettings};
+use ring::setup::SetupError;
 use ring::signal::Signals;
-use ring::{Ring, cpu, limit};
+use ring::{Ring, cpu, limit, probe};
 use router::RouterShard;
 use storage::driver::{Driver, State};
 use storage::request::Epoch;
@@ -31,6 +32,8 @@ use crate::shard::GatewayShard;
 const API_ENVELOPES_MAX: usize = 4_096;
 /// How often a stopping node looks whether it has drained, and whether a second signal came.
 const STOP_LOOK: Duration = Duration::from_millis(20);
+/// How long an address may be in use before that is an error.
+const BIND_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the cores may take to end what is under way, after the drain.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -66,6 +69,7 @@ struct Start {
 impl Node {
     /// Starts every thread; on return the node accepts connections.
     pub(super) fn start(config: &Config, logger: &Logger, signals: &Signals) -> Result<Self, ServeError> {
+        probe::probe().ring?;
         if let Err(error) = limit::Limit::raise_descriptors() {
             logger.warn("the descriptor limit stays as it is", &[("error", &error)]);
         }
@@ -91,8 +95,17 @@ impl Node {
             cpus,
         });
         let echo = listeners[0].get(1).map(Listener::address);
-        let cores = start_cores(&start, &mut listeners)?;
-        let api = start_api(config, &exchange, &authenticator, &registry, api_inbox)?;
+        let started = start_cores(&start, &mut listeners).and_then(|cores| {
+            Ok((cores, start_api(config, &exchange, &authenticator, &registry, api_inbox)?))
+        });
+        let (cores, api) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                // The store was opened for nothing: close it in order, so that the next start need not doubt it.
+                let _ = store.stop();
+                return Err(error);
+            }
+        };
         logger.info(
             "accepting",
             &[("client", &client_address), ("api", &api.local_addr()), ("shards", &shards)],
@@ -228,12 +241,24 @@ fn ticket_secret(config: &Config) -> Result<Secret, ServeError> {
 fn listen(config: &Config, shards: u16) -> Result<Vec<Vec<Listener>>, ServeError> {
     let mut of_cores: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
     for address in [Some(config.listen.client), config.debug.echo].into_iter().flatten() {
-        let listeners = Listener::bind(address, usize::from(shards), ListenerSettings::default())?;
+        let listeners = bind(address, usize::from(shards))?;
         for (core, listener) in of_cores.iter_mut().zip(listeners) {
             core.push(listener);
         }
     }
     Ok(of_cores)
+}
+
+/// Binds an address. Whoever follows a killed server finds its port taken for a moment: the kernel ends the requests
+/// of a ring, and so its listening sockets, a little after the process.
+fn bind(address: SocketAddr, count: usize) -> Result<Vec<Listener>, ServeError> {
+    let deadline = Instant::now() + BIND_PATIENCE;
+    loop {
+        match Listener::bind(address, count, ListenerSettings::default()) {
+            Err(SetupError::AddressInUse { .. }) if Instant::now() < deadline => thread::sleep(STOP_LOOK),
+            result => return Ok(result?),
+        }
+    }
 }
 
 /// Opens the store on a thread of its own, since reading it all may take long, and a signal should end that.
@@ -242,14 +267,12 @@ fn open_store(
     logger: &Logger,
     signals: &Signals,
 ) -> Result<(storage::engine::Engine, Epoch), ServeError> {
-    if config.store.engine != EngineKind::Memory {
-        logger.warn("the embedded engine is not in this build: messages are kept in memory", &[]);
-    }
     let begin = Instant::now();
     let (done, opened) = threads::channel();
+    let config = config.clone();
     let open = move || {
         // Nobody listens any more when a signal came: then the process ends.
-        let _ = done.send(store::open());
+        let _ = done.send(store::open(&config));
     };
     let spawned = thread::Builder::new().name("open".into()).spawn(open);
     spawned.map_err(|error| ServeError::System("a thread to open the store", error))?;

@@ -79,7 +79,9 @@ impl GatewayShard {
 
     /// Keeps what is left of a connection's input, or closes the connection when that is too much.
     fn put_input(&mut self, slot: u32, mut input: Input) {
-        if !self.slab[slot].is_websocket() && self.slab[slot].state != State::Upgrading {
+        if self.slab[slot].is_websocket() {
+            self.slab[slot].reader.settle(&mut input.assembly);
+        } else if self.slab[slot].state != State::Upgrading {
             input.assembly.clear();
             input.stash.clear();
         }

@@ -114,7 +114,8 @@ impl Reader {
     /// The next message. Takes what it reads off the front of `input`; `None` when all input is taken.
     ///
     /// `assembly` is this connection's from the first byte of an unfinished message to its end: the caller hands in
-    /// the very bytes that the last call left there, and may drop the memory whenever it is empty after a `None`.
+    /// the very bytes that the last call left there, and may drop the memory whenever it is empty after a `None` or a
+    /// [`Reader::settle`].
     /// It never holds more than `message_bytes_max` and one control payload, and never more than has come.
     ///
     /// # Errors
@@ -131,6 +132,19 @@ impl Reader {
             self.place = Place::End;
         }
         message
+    }
+
+    /// Takes out of `assembly` what [`Reader::read`] has given. The next `read` does so anyway; a caller that stops
+    /// before a `None`, because its input is at an end or has to wait, calls this before it keeps the memory.
+    pub fn settle(&mut self, assembly: &mut Vec<u8>) {
+        match self.place {
+            Place::Header => assembly.truncate(self.message_bytes as usize),
+            Place::Payload => {}
+            Place::End => {
+                self.message_bytes = 0;
+                assembly.clear();
+            }
+        }
     }
 
     /// True when nothing of the connection's next message has come yet.
@@ -174,17 +188,15 @@ impl Reader {
         assembly: &mut Vec<u8>,
         message_bytes_max: u32,
     ) -> Result<Step<'a>, Violation> {
+        self.settle(assembly);
         match self.place {
             Place::Header => {
-                assembly.truncate(self.message_bytes as usize);
                 let Some(header) = self.take_header(input)? else { return Ok(Step::Need) };
                 self.begin_frame(&header, message_bytes_max)?;
             }
             Place::Payload => {}
             Place::End => {
                 *input = &mut [];
-                assembly.clear();
-                self.message_bytes = 0;
                 return Ok(Step::Need);
             }
         }
