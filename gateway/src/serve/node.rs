@@ -186,6 +186,7 @@ impl Node {
                 break;
             }
         }
+        logger.info("connections are closed", &[]);
         api.shutdown();
         direction.set(Phase::Stopping);
         exchange.wake_all();
