@@ -7,6 +7,7 @@
 use protocol::envelope::{Actor, ToRouter};
 use protocol::error::Refusal;
 use protocol::id::{ConversationKey, UserKey};
+use protocol::placement::Slot;
 use storage::request::{Outcome, Request};
 
 use crate::conversation::{Meta, Place, Standing, Waiting, Work};
@@ -33,6 +34,9 @@ impl RouterShard {
 
     /// The conversation's place, to be settled at the end of the call; `None` when there is no room.
     pub(crate) fn open(&mut self, key: &ConversationKey) -> Option<Place> {
+        if self.conversations.find(key).is_none() {
+            assert_eq!(Slot::of_conversation(key).owner(self.routers), self.id, "one owner a conversation");
+        }
         let place = self.conversations.open(key)?;
         self.touched.push(place);
         Some(place)
@@ -196,10 +200,9 @@ impl RouterShard {
             Outcome::Loaded { conversation: Some(loaded), members } => {
                 let conversation = &mut self.conversations[place];
                 if conversation.standing == Standing::Unknown {
-                    let storage_conversation = loaded;
-                    conversation.head = storage_conversation.head;
-                    conversation.lamport = storage_conversation.lamport;
-                    conversation.standing = Standing::Present(Meta::of(storage_conversation));
+                    conversation.head = loaded.head;
+                    conversation.lamport = loaded.lamport;
+                    conversation.standing = Standing::Present(Meta::of(loaded));
                 }
                 let tenant = conversation.key.tenant;
                 self.conversations.make_room_for_members(place);

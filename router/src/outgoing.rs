@@ -100,6 +100,11 @@ impl Outgoing {
         self.gateways.count + self.routers.count
     }
 
+    /// How many of them are for gateway shards.
+    pub(crate) fn returned_to_gateways(&self) -> usize {
+        self.gateways.count
+    }
+
     /// True when this gateway shard's mailbox has room as far as is known: nothing waits for it.
     pub(crate) fn is_open(&self, gateway: GatewayId) -> bool {
         !self.gateways.held.contains_key(&gateway)

@@ -265,12 +265,12 @@ impl RouterShard {
     /// False: too much waits; give this shard no envelope until it is true again. Everything else it always takes.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.outgoing.returned() < RETURNED_SOFT
+        // Not those for other router shards: two that wait for one another would wait for ever.
+        self.outgoing.returned_to_gateways() < RETURNED_SOFT
             && self.waiting < WAITING_SOFT
             && self.appends < APPENDS_SOFT
             && self.append_bytes < self.settings.pending_bytes_max
             && self.reads.len() < READS_SOFT
-            && !self.announcements.is_full()
     }
 
     /// When the shard wants a [`Completion::Tick`] at the latest, in milliseconds of the monotonic clock.

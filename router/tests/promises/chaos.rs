@@ -42,13 +42,17 @@ struct Room {
     pulling: bool,
 }
 
+/// A send: where, by whom, under which id.
+type Sent = (ConversationKey, String, String);
+
 struct Chaos {
     world: World,
     chance: Chance,
     rooms: Vec<ConversationKey>,
     seen: BTreeMap<(GatewayId, ConversationKey), Room>,
-    open: BTreeMap<i64, (Caller, Option<(ConversationKey, String, String)>)>,
-    acks: Vec<(ConversationKey, String, String, u64)>,
+    /// Requests without an answer, by reference; for a send also what was sent.
+    open: BTreeMap<i64, (Caller, Option<Sent>)>,
+    acks: Vec<(Sent, u64)>,
     sent: u64,
     taken: usize,
 }
@@ -282,7 +286,7 @@ impl Chaos {
         assert_eq!(asked.gateway, caller.gateway);
         if let (ToGateway::Appended { seq, .. }, Some((key, sender, id))) = (envelope, append) {
             assert_ne!(sender, "stranger");
-            self.acks.push((key, sender, id, *seq));
+            self.acks.push(((key, sender, id), *seq));
         }
     }
 
@@ -355,7 +359,7 @@ impl Chaos {
                 let id = (view.sender.to_string(), view.id.to_string());
                 assert!(ids.insert(id, event.seq()).is_none(), "stored once");
             }
-            for (_, sender, id, seq) in self.acks.iter().filter(|ack| ack.0 == key) {
+            for ((_, sender, id), seq) in self.acks.iter().filter(|ack| ack.0.0 == key) {
                 assert_eq!(ids.get(&(sender.clone(), id.clone())), Some(seq), "every ack is in the log");
             }
         }

@@ -1,8 +1,9 @@
 //! Full mailboxes: publishes become one head, answers keep their order, and nothing required is lost.
 
-use protocol::envelope::{AttachItem, Change, Lane, ToGateway, ToRouter};
+use protocol::envelope::{AttachItem, Change, Lane, RouterId, ToGateway, ToRouter};
 use protocol::event::Role;
 use protocol::id::{ConversationKey, UserId};
+use router::{Completion, Operation, RouterShard};
 
 use crate::world::{GATEWAY, OTHER_GATEWAY, World, actor, message, server};
 
@@ -183,4 +184,84 @@ fn a_shard_with_too_much_to_return_wants_no_input_until_there_is_room() {
     world.pass(1_000);
     assert!(world.shards[0].wants_input());
     assert_eq!(world.mail_to(GATEWAY, ToGateway::caller).len(), sent);
+}
+
+#[test]
+fn an_attach_answer_that_is_overtaken_by_a_publish_is_followed_by_a_head() {
+    let mut world = World::new(1);
+    let room = world.group("room");
+    world.say("bob", room, "warm", "x").unwrap();
+    world.attach("alice", room, OTHER_GATEWAY);
+    let caller = world.caller(GATEWAY);
+    let items = [AttachItem { conversation: room.conversation }].into();
+    world.send(ToRouter::Attach { caller, actor: actor("alice"), items });
+    let Some(Operation::ToGateway(GATEWAY, attached)) = world.shards[0].poll_operation() else {
+        panic!("the answer")
+    };
+    // The answer finds no room; before the shard hears of it, a publish finds some.
+    world.say("bob", room, "1", "x").unwrap();
+    assert_eq!(world.published(GATEWAY), [2]);
+    world.handle(RouterId(0), Completion::GatewayFull(GATEWAY, attached));
+    world.pass(100);
+    let told: Vec<_> = world.mail_to(GATEWAY, |envelope| match envelope {
+        ToGateway::Attached { .. } => Some(0),
+        ToGateway::Head { head, .. } => Some(*head),
+        _ => None,
+    });
+    assert_eq!(told, [0, 2]);
+}
+
+#[test]
+fn no_publish_overtakes_the_head_that_makes_up_for_earlier_ones() {
+    let mut world = World::new(1);
+    let room = world.group("room");
+    world.attach("alice", room, GATEWAY);
+    world.full.insert(GATEWAY, Lane::Publish);
+    world.say("alice", room, "1", "x").unwrap();
+    world.full.clear();
+    world.say("alice", room, "2", "x").unwrap();
+    assert_eq!(world.published(GATEWAY), [0; 0]);
+    world.pass(100);
+    assert_eq!(heads(&world, room), [2]);
+}
+
+#[test]
+fn a_detach_counts_for_an_attach_that_came_before_it_and_is_answered_after_it() {
+    let mut world = World::new(1);
+    let (known, unknown) = (world.group("known"), world.group("unknown"));
+    world.say("alice", known, "1", "x").unwrap();
+    let epoch = storage::claim(&mut world.engine).unwrap();
+    world.shards[0] = RouterShard::new(RouterId(0), 1, router::Settings::default(), epoch, 1);
+    world.say("alice", known, "2", "x").unwrap();
+    let caller = world.caller(GATEWAY);
+    let items = [known, unknown].map(|key| AttachItem { conversation: key.conversation }).into();
+    world.send(ToRouter::Attach { caller, actor: actor("alice"), items });
+    world.send(ToRouter::Detach { gateway: GATEWAY, conversation: known });
+    world.settle();
+    assert!(matches!(world.answer(&caller), ToGateway::Attached { refused: None, .. }));
+    for room in [known, unknown] {
+        world.say("alice", room, "3", "x").unwrap();
+    }
+    let published = world.mail_to(GATEWAY, |envelope| match envelope {
+        ToGateway::Publish { conversation, .. } => Some(*conversation),
+        _ => None,
+    });
+    assert_eq!(published, [unknown]);
+}
+
+#[test]
+fn router_shards_that_wait_for_one_another_still_take_what_they_are_told() {
+    let mut world = World::new(2);
+    let members: Vec<_> = (0..500).map(|number| format!("m{number:05}")).collect();
+    let members: Vec<_> = members.iter().map(|name| (name.as_str(), Role::Member)).collect();
+    world.routers_full = true;
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        world.create(name, protocol::envelope::ConversationKind::Group, &members);
+    }
+    world.pass(200);
+    assert!(world.shards.iter().all(|shard| shard.counters().returned > 500));
+    assert!(world.shards.iter().all(RouterShard::wants_input));
+    world.routers_full = false;
+    world.pass(1_000);
+    world.assert_idle();
 }
