@@ -13,6 +13,7 @@ use std::time::Duration;
 use protocol::envelope::{ConversationKind, RouterId};
 use protocol::event::Role;
 use storage::driver::{self, Driver};
+use storage::engine::{Engine, MemoryEngine};
 use storage::request::{Appended, Outcome, RequestId};
 
 use support::*;
@@ -104,5 +105,29 @@ fn check(path: &Path, acked: &BTreeMap<(String, String), u64>) {
     }
     for (key, seq) in acked {
         assert_eq!(found.get(key), Some(seq), "{key:?} was answered");
+    }
+}
+
+#[test]
+fn of_commits_that_were_not_synced_a_crash_keeps_whole_ones_from_the_first_on() {
+    let of = conversation("c");
+    let mut store = Engine::Memory(MemoryEngine::new());
+    storage::run(&mut store, create_request(of, ConversationKind::Group, Box::from([])));
+    store.sync().unwrap();
+    for number in 0..9 {
+        let items = (0..3).map(|item| message(of, "alice", &format!("m{number}-{item}"), "hello")).collect();
+        storage::run(&mut store, append_request(of, items, 0));
+    }
+    let Engine::Memory(engine) = store else { unreachable!() };
+    assert_eq!(engine.unsynced(), 9);
+    for kept in 0..=9 {
+        let mut crashed = engine.clone();
+        crashed.crash(kept);
+        crashed.invariants();
+        let mut store = Store::memory();
+        store.engine = Engine::Memory(crashed);
+        assert_eq!(store.verify().events, 3 * kept as u64);
+        let appended = store.append(of, vec![message(of, "alice", "m0-0", "hello")]);
+        assert_eq!(stored(&appended).is_empty(), kept > 0, "a retry is stored when the first was lost");
     }
 }

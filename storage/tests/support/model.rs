@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::envelope::{Change, ConversationKind, Member};
 use protocol::event::Role;
 use protocol::frame::{ChatListEntry, Range};
-use protocol::id::{ConversationId, ConversationKey, UserId};
+use protocol::id::{ConversationKey, UserId};
 use storage::request::Appended;
 
 /// What was asked of an append, in the words of the model.
@@ -212,9 +212,5 @@ impl Model {
         }
         entries.sort_by_key(|entry| (std::cmp::Reverse(entry.lamport), entry.conversation));
         entries
-    }
-
-    pub fn conversation_ids(&self) -> Vec<ConversationId> {
-        self.logs.keys().map(|of| of.conversation).collect()
     }
 }
