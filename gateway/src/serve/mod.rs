@@ -38,6 +38,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         logger.warn(&warning, &[]);
     }
     let mut node = Node::start(config, &logger, &signals)?;
+    node.look_after();
     say_ready(&node, &logger);
     watch(&mut node, config, &signals, &logger);
     node.stop(|time| asks_to_stop(&signals, time));
