@@ -20,11 +20,11 @@ impl RouterShard {
     pub(crate) fn attach(&mut self, caller: Caller, actor: Actor, items: &[AttachItem]) {
         if items.is_empty() || items.len() > ATTACH_ITEMS_MAX {
             let refused = Some(bad_request("an attach names 1 to 4,096 conversations"));
-            return self.answer_attach(caller, &actor.key, Box::default(), refused);
+            return self.answer_attach(caller, &actor.key, without_states(items), refused);
         }
         let Some(number) = self.attaches.begin(caller, actor.key, actor.authority, items) else {
             self.count_refusal(&BUSY);
-            return self.answer_attach(caller, &actor.key, Box::default(), Some(BUSY));
+            return self.answer_attach(caller, &actor.key, without_states(items), Some(BUSY));
         };
         let user = (actor.authority == Authority::User).then_some(actor.key);
         for (item, AttachItem { conversation }) in items.iter().enumerate() {
@@ -87,13 +87,12 @@ impl RouterShard {
         let mut answer = Vec::with_capacity(items.len());
         for Item { conversation, decision } in items {
             let state = self.attach_item(number, &caller, &user, authority, decision, refused.is_none());
-            answer.push(AttachedItem { conversation, state });
+            answer.push(AttachedItem { conversation, state: state.filter(|_| refused.is_none()) });
         }
-        let answer = if refused.is_some() { Box::default() } else { answer.into_boxed_slice() };
         if let Some(refusal) = &refused {
             self.count_refusal(refusal);
         }
-        self.answer_attach(caller, &user, answer, refused);
+        self.answer_attach(caller, &user, answer.into(), refused);
     }
 
     fn attach_item(
@@ -170,4 +169,9 @@ impl RouterShard {
             }
         }
     }
+}
+
+/// The answer to an attach of which nothing can be told.
+fn without_states(items: &[AttachItem]) -> Box<[AttachedItem]> {
+    items.iter().map(|item| AttachedItem { conversation: item.conversation, state: None }).collect()
 }
