@@ -21,6 +21,7 @@ pub(super) struct Outboxes {
     entries: Vec<Entry>,
     free: u32,
     bytes: u64,
+    #[expect(clippy::vec_box, reason = "the boxes move into the ring and come back")]
     gathers: Vec<Box<Gather>>,
 }
 

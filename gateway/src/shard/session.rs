@@ -92,7 +92,7 @@ impl GatewayShard {
         connection.state_tick = tick + ticks(self.settings.hello_timeout_ms);
         connection.flags.set(Flag::Registered);
         let mut opening = Box::new(Opening { cursors: cursors.to_vec(), ..Opening::default() });
-        opening.cursors.sort_by(|(a, _), (b, _)| a.cmp(b));
+        opening.cursors.sort_by_key(|(conversation, _)| *conversation);
         self.openings.insert(slot, opening);
         self.arm_timer(slot);
         let user = self.user_key(slot);

@@ -160,32 +160,42 @@ impl Owner {
                     log.interest = false;
                 }
             }
-            ToRouter::Append { caller, conversation, draft: given, .. } => {
-                let view = given.view();
-                let copy = EventV1 {
-                    seq: 0,
-                    time: 0,
-                    lamport: 0,
-                    conversation: &view.conversation,
-                    sender: &view.sender,
-                    device: &view.device,
-                    id: &view.id,
-                    content: content(given),
-                };
-                let id = protocol::id::ClientId::parse(&*view.id).unwrap();
-                let at = self.answers.len();
-                let name = conversation.conversation;
-                let seq = self.append_draft(name.as_str(), Draft::encode(&copy).unwrap());
-                let ack = ToGateway::Appended {
-                    caller: *caller,
-                    conversation: *conversation,
-                    id,
-                    seq,
-                    time: START_UNIX_MS,
-                    duplicate: false,
-                };
-                self.answers.insert(at, ack);
+            ToRouter::Append { caller, conversation, draft, .. } => {
+                self.answer_append(*caller, conversation, draft)
             }
+            _ => self.answer_read(envelope),
+        }
+    }
+
+    fn answer_append(&mut self, caller: Caller, conversation: &ConversationKey, given: &Draft) {
+        let view = given.view();
+        let copy = EventV1 {
+            seq: 0,
+            time: 0,
+            lamport: 0,
+            conversation: &view.conversation,
+            sender: &view.sender,
+            device: &view.device,
+            id: &view.id,
+            content: content(given),
+        };
+        let id = protocol::id::ClientId::parse(&*view.id).unwrap();
+        let at = self.answers.len();
+        let name = conversation.conversation;
+        let seq = self.append_draft(name.as_str(), Draft::encode(&copy).unwrap());
+        let ack = ToGateway::Appended {
+            caller,
+            conversation: *conversation,
+            id,
+            seq,
+            time: START_UNIX_MS,
+            duplicate: false,
+        };
+        self.answers.insert(at, ack);
+    }
+
+    fn answer_read(&mut self, envelope: &ToRouter) {
+        match envelope {
             ToRouter::History { caller, conversation, range, limit, .. } => {
                 let log = &self.logs[&(conversation.tenant, conversation.conversation)];
                 let head = log.events.len() as u64;

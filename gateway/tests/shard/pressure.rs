@@ -233,3 +233,23 @@ fn frames_behind_hello_wait_for_the_welcome() {
     assert_eq!((&heard[0]["op"], &heard[1]), (&json!("welcome"), &json!({"op": "pong", "ref": 1})));
     assert!(world.socket(connection).receiving);
 }
+
+#[test]
+fn an_attach_that_is_refused_leaves_no_room_and_a_later_one_succeeds() {
+    use protocol::envelope::ToGateway;
+    use protocol::error::{ErrorCode, Refusal};
+    let mut world = World::new();
+    let alice = world.session("alice", "d");
+    world.owner.conversation("c", &["alice"]);
+    world.owner.away = Some(Refusal::retry(ErrorCode::Unavailable, "away", 200));
+    let joined =
+        ToGateway::Joined { connection: alice.to_bits(), conversation: crate::owner::key("c"), after: 0 };
+    world.envelope(joined);
+    assert_eq!(world.shard.counters().rooms, 0);
+    world.owner.away = None;
+    world.pass_ms(500);
+    assert_eq!(world.shard.counters().rooms, 1);
+    world.owner.append("c", "bob", "hello");
+    world.run();
+    assert_eq!(world.hear(alice)[0]["seq"], 1);
+}

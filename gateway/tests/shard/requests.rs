@@ -238,7 +238,7 @@ fn a_users_presence_is_asked_for_once_a_shard_and_told_to_each_watcher() {
     world.envelope(ToGateway::Presence { user: carol, online: true, last_seen: None });
     let online = json!({"op": "presence", "user": "carol", "online": true});
     for session in [alice, bob] {
-        assert_eq!(world.hear(session), [online.clone()]);
+        assert_eq!(world.hear(session), std::slice::from_ref(&online));
     }
     // A watch is answered at once when it is known, also one that is there already.
     world.say(alice, &json!({"op": "watch", "users": ["carol"]}));
