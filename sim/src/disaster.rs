@@ -34,18 +34,18 @@ impl Cluster {
         if self.node.is_none() || self.draining_since_us.is_some() {
             return;
         }
-        match self.world.random.below(8) {
-            0..3 => self.crash(),
-            3 => {
+        match self.world.random.below(10) {
+            0..5 => self.crash(),
+            5 => {
                 self.world.coverage.hit(Mark::Drained);
                 self.drain_node();
             }
-            4 => {
+            6 => {
                 self.store.set_away(true);
                 self.mend_later(Disaster::StoreAway);
             }
-            5 => self.slow_store(),
-            6 => {
+            7 => self.slow_store(),
+            8 => {
                 self.store.poison(&mut self.world);
                 self.mend_later(Disaster::Poisoned);
             }

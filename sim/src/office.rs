@@ -28,6 +28,7 @@ const ASKED_MAX: usize = 32;
 
 /// What is asked of a router shard.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few dozen at a time")]
 enum Errand {
     Create(Place),
     Change { key: ConversationKey, actor: Actor, id: ClientId, change: Change },

@@ -83,8 +83,15 @@ fn draw_members(random: &mut Random, users: &[UserId]) -> Vec<(UserId, Role)> {
     let mut members = vec![(users[first], Role::Owner)];
     for (index, user) in users.iter().enumerate() {
         if index != first && random.below(4) > 0 {
-            let role =
-                *random.pick(&[Role::Member, Role::Member, Role::Member, Role::Moderator, Role::Reader]);
+            let role = *random.pick(&[
+                Role::Member,
+                Role::Member,
+                Role::Member,
+                Role::Member,
+                Role::Member,
+                Role::Moderator,
+                Role::Reader,
+            ]);
             members.push((*user, role));
         }
     }

@@ -18,6 +18,8 @@ pub(crate) struct Shape {
     pub(crate) router_mailbox: usize,
     /// Most completions that a shard handles before its operations are polled.
     pub(crate) turn_completions: u64,
+    /// A shard's invariants are checked once in so many turns.
+    pub(crate) invariants_every: u64,
 }
 
 /// How the simulated network and kernel behave.
@@ -142,7 +144,7 @@ impl Weather {
             disasters: draw_disasters(random),
             crowd: draw_crowd(random),
             tuning: draw_tuning(random),
-            storm_us: random.within(Span::new(10_000_000, 40_000_000)),
+            storm_us: random.within(Span::new(4_000_000, 12_000_000)),
         }
     }
 
@@ -178,6 +180,7 @@ fn draw_shape(random: &mut Random) -> Shape {
         gateway_mailbox: draw_mailbox(random),
         router_mailbox: draw_mailbox(random),
         turn_completions: random.within(Span::new(1, 16)),
+        invariants_every: random.within(Span::new(1, 64)),
     }
 }
 
@@ -210,7 +213,7 @@ fn draw_store(random: &mut Random) -> StoreWeather {
         parallel: random.within(Span::new(1, 8)) as usize,
         read_us: random.draw_span(10, 20_000),
         commit_us: random.draw_span(10, 20_000),
-        sync_us: random.draw_span(100, 30_000),
+        sync_us: Span::new(1_000, random.within(Span::new(5_000, 300_000))),
         unavailable: random.draw_chance(10, 500),
         conflict: random.draw_chance(10, 1_000),
         unknown: random.draw_chance(10, 500),
@@ -223,8 +226,8 @@ fn draw_store(random: &mut Random) -> StoreWeather {
 fn draw_disasters(random: &mut Random) -> Disasters {
     let often = random.coin();
     Disasters {
-        every_us: often.then(|| random.draw_span(2_000_000, 20_000_000)),
-        down_us: random.draw_span(1_000, 3_000_000),
+        every_us: often.then(|| random.draw_span(1_000_000, 8_000_000)),
+        down_us: random.draw_span(1_000, 2_000_000),
     }
 }
 

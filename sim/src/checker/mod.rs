@@ -3,6 +3,8 @@
 //! It is told what happens and never makes anything happen, so that a doctored history can be put to it as well.
 
 mod answers;
+#[cfg(test)]
+mod doctored;
 mod log;
 mod pages;
 mod sends;

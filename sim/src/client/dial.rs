@@ -99,7 +99,7 @@ impl Client {
         }
         let cursors = match stage.world.random.below(8) {
             0 => Vec::new(),
-            1 => self.cursors.iter().map(|(conversation, _)| (*conversation, 0)).collect(),
+            1 => self.cursors.keys().map(|conversation| (*conversation, 0)).collect(),
             2 => self.beyond_cursors(stage),
             _ => self.cursors.iter().map(|(conversation, seq)| (*conversation, *seq)).collect(),
         };

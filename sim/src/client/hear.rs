@@ -57,11 +57,6 @@ impl Client {
         if !asked_for {
             stage.world.coverage.hit(Mark::ClosedByServer);
         }
-        match code {
-            4408 => stage.world.coverage.hit(Mark::HeartbeatMissed),
-            4409 => stage.world.coverage.hit(Mark::Replaced),
-            _ => {}
-        }
         if let Some(connection) = self.connection {
             let mut frame = Vec::new();
             websocket::write_close(&mut frame, &mut stage.world.random, 1000);
@@ -115,14 +110,16 @@ impl Client {
             Told::Error { id: Some(id), code, retry_after_ms, .. } => {
                 self.send_refused(stage, id, &code, retry_after_ms);
             }
-            Told::Goaway { reconnect_after_ms } => {
+            // Some go at once, others wait to be closed.
+            Told::Goaway { reconnect_after_ms } if stage.world.random.coin() => {
                 self.disconnected(stage, Some(reconnect_after_ms * 1_000));
             }
             Told::Signal(_) => stage.world.coverage.hit(Mark::SignalDelivered),
             Told::Typing { .. } => stage.world.coverage.hit(Mark::TypingDelivered),
             Told::Receipt { .. } => stage.world.coverage.hit(Mark::ReceiptDelivered),
             Told::Presence { .. } => stage.world.coverage.hit(Mark::PresenceDelivered),
-            Told::Page { .. }
+            Told::Goaway { .. }
+            | Told::Page { .. }
             | Told::Synced { .. }
             | Told::Conversations { .. }
             | Told::Refreshed

@@ -93,6 +93,9 @@ enum State {
 /// How long a client waits for an answer to its upgrade, `hello` or close.
 const PATIENCE_US: u64 = 15_000_000;
 
+/// How long a vanished client stays away, microseconds: less and more than heartbeats take to notice.
+const VANISHED_US: Span = Span::new(10_000, 40_000_000);
+
 /// One client.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -240,7 +243,8 @@ impl Client {
     fn vanished(&mut self, stage: &mut Stage<'_>) {
         if let Some(connection) = self.connection {
             stage.kernel.vanish(connection);
-            self.disconnected(stage, None);
+            let back_us = stage.world.random.within(VANISHED_US);
+            self.disconnected(stage, Some(back_us));
         }
     }
 
@@ -263,7 +267,7 @@ impl Client {
             return Some(format!("{} waits for {waiting}, has {:?} to send", self.name(), self.pending));
         }
         let behind = checker.memberships(self.user).into_iter().find(|(conversation, head)| {
-            checker.position(connection, *conversation).is_none_or(|position| position < *head)
+            checker.position(connection, *conversation).unwrap_or_default() < *head
         });
         behind.map(|(conversation, head)| {
             let position = checker.position(connection, conversation);

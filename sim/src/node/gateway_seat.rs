@@ -14,6 +14,8 @@ use crate::weather::Weather;
 pub(super) struct GatewaySeat {
     pub(super) shard: GatewayShard,
     pub(super) turn_planned: bool,
+    polls: u64,
+    invariants_every: u64,
     id: GatewayId,
 }
 
@@ -39,7 +41,7 @@ impl GatewaySeat {
     ) -> Self {
         let shape = &weather.shape;
         let shard = GatewayShard::new(id, shape.routers, shape.slots, settings(weather), authenticator, seed);
-        Self { shard, turn_planned: false, id }
+        Self { shard, turn_planned: false, polls: 0, invariants_every: shape.invariants_every, id }
     }
 
     /// Takes up to so many completions, then does what the shard wants.
@@ -103,7 +105,10 @@ impl GatewaySeat {
                 }
             }
         }
-        self.shard.invariants();
+        self.polls += 1;
+        if self.polls.is_multiple_of(self.invariants_every) {
+            self.shard.invariants();
+        }
     }
 
     fn give_back(&mut self, outside: &Outside<'_>, router: RouterId, envelope: protocol::envelope::ToRouter) {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use gateway::auth::Authenticator;
 use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
+use protocol::error::CloseCode;
 use storage::request::Epoch;
 
 use self::gateway_seat::GatewaySeat;
@@ -75,6 +76,7 @@ impl Mailboxes {
         }
     }
 
+    #[expect(clippy::result_large_err, reason = "what does not fit comes back as it is")]
     fn push_gateway(
         &mut self,
         world: &mut World<Event>,
@@ -96,6 +98,7 @@ impl Mailboxes {
     }
 
     /// Puts an envelope into a router shard's mailbox, or gives it back.
+    #[expect(clippy::result_large_err, reason = "what does not fit comes back as it is")]
     pub(crate) fn push_router(
         &mut self,
         world: &mut World<Event>,
@@ -238,7 +241,15 @@ impl Node {
     /// Adds what the shards counted to what the run met.
     pub(crate) fn count(&self, world: &mut World<Event>) {
         for seat in &self.gateways {
-            world.coverage.add(Mark::Lagged, seat.shard.counters().lags);
+            let counters = seat.shard.counters();
+            world.coverage.add(Mark::Lagged, counters.lags);
+            for (code, count) in counters.close_codes() {
+                match code {
+                    CloseCode::REPLACED => world.coverage.add(Mark::Replaced, count),
+                    CloseCode::HEARTBEAT => world.coverage.add(Mark::HeartbeatMissed, count),
+                    _ => {}
+                }
+            }
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) struct RouterSeat {
     pub(super) shard: RouterShard,
     pub(super) answers: VecDeque<(RequestId, Outcome)>,
     pub(super) turn_planned: bool,
+    polls: u64,
+    invariants_every: u64,
     id: RouterId,
 }
 
@@ -38,7 +40,8 @@ fn settings(weather: &Weather) -> Settings {
 impl RouterSeat {
     pub(super) fn new(id: RouterId, weather: &Weather, epoch: Epoch, seed: u64) -> Self {
         let shard = RouterShard::new(id, weather.shape.routers, settings(weather), epoch, seed);
-        Self { shard, answers: VecDeque::new(), turn_planned: false, id }
+        let invariants_every = weather.shape.invariants_every;
+        Self { shard, answers: VecDeque::new(), turn_planned: false, polls: 0, invariants_every, id }
     }
 
     /// Takes up to so many completions, then does what the shard wants.
@@ -88,7 +91,10 @@ impl RouterSeat {
                 self.shard.handle(outside.world.now(), completion);
             }
         }
-        self.shard.invariants();
+        self.polls += 1;
+        if self.polls.is_multiple_of(self.invariants_every) {
+            self.shard.invariants();
+        }
         Ok(())
     }
 
@@ -107,7 +113,7 @@ impl RouterSeat {
                 Operation::ToGateway(to, envelope) => {
                     world.record("to gateway", u64::from(to.0), &kind_of(&envelope).to_le_bytes());
                     check_durable(outside, &envelope)?;
-                    returned.to_gateway(outside, mailboxes, to, envelope);
+                    returned.push_gateway(outside, mailboxes, to, envelope);
                 }
                 Operation::ToRouter(to, envelope) => {
                     world.record("to router", u64::from(to.0), &kind_of(&envelope).to_le_bytes());
@@ -134,7 +140,7 @@ impl RouterSeat {
 
 impl Returned {
     /// Once an envelope came back, every later required one to the same mailbox comes back too.
-    fn to_gateway(
+    fn push_gateway(
         &mut self,
         outside: &mut Outside<'_>,
         mailboxes: &mut Mailboxes,

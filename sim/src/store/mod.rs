@@ -76,6 +76,7 @@ impl Store {
     }
 
     /// Takes a request, or gives it back when the queue is full.
+    #[expect(clippy::result_large_err, reason = "what does not fit comes back as it is")]
     pub(crate) fn submit(
         &mut self,
         world: &mut World<Event>,
@@ -147,6 +148,7 @@ impl Store {
         };
         let Some(running) = self.running.get_mut(&number) else { return };
         if running.deposed {
+            world.coverage.hit(Mark::Deposed);
             self.running.remove(&number);
             return self.begin_waiting(world);
         }
@@ -187,7 +189,7 @@ impl Store {
         strike(world, weather.unavailable, Mark::StoreUnavailable, EngineError::Unavailable)?;
         strike(world, weather.conflict, Mark::StoreConflict, EngineError::Conflict)?;
         if self.changes.touch(running) {
-            world.coverage.hit(if running.deposed { Mark::Deposed } else { Mark::StoreConflict });
+            world.coverage.hit(Mark::StoreConflict);
             return Err(EngineError::Conflict);
         }
         let unknown = world.random.happens(weather.unknown);
@@ -252,10 +254,6 @@ impl Store {
             self.answers.push_back((router, id, Outcome::Failed(failure)));
         }
         self.begin_waiting(world);
-    }
-
-    pub(crate) fn verify(&self) -> Result<(), crate::checker::Violation> {
-        Ok(())
     }
 
     /// Whether a sync failed and the node has not started again.

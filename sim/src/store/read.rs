@@ -4,10 +4,13 @@ use protocol::event::Event;
 use protocol::frame::Range;
 use protocol::id::ConversationKey;
 use protocol::placement::{SLOTS, Slot};
+use storage::engine::Engine;
 use storage::request::{Epoch, Outcome, Request};
 use storage::transaction::{Reply, Step, Transaction};
+use storage::verify::verify;
 
 use super::Store;
+use crate::checker::Violation;
 
 const PAGE_EVENTS: u16 = 200;
 const PAGE_BYTES: u32 = 1 << 20;
@@ -30,6 +33,13 @@ impl Store {
                 other => panic!("the synced log of {key:?} can't be read: {other:?}"),
             }
         }
+    }
+
+    /// Proves the whole synced store, as `murmuring verify` does.
+    pub(crate) fn verify(&self) -> Result<(), Violation> {
+        let mut engine = Engine::Memory(self.engine.durable());
+        let fault = verify(&mut engine).err();
+        fault.map_or(Ok(()), |fault| Err(Violation::new("verify", format!("{fault:?}"))))
     }
 
     fn read_synced(&self, request: Request) -> Outcome {

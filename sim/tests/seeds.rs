@@ -1,0 +1,66 @@
+//! The promise of the whole: whatever the weather, no promise of PROTOCOL section 3 is broken, and the weather was rough.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sim::{Coverage, Failure, run, seeds};
+
+/// Fresh seeds a test run.
+const FRESH: u64 = 200;
+
+/// Runs seeds on every CPU; what they met, and the failures.
+fn run_all(list: &[u64]) -> (Coverage, Vec<Failure>) {
+    let next = AtomicU64::new(0);
+    let results = Mutex::new((Coverage::default(), Vec::new()));
+    let work = || {
+        while let Some(seed) = list.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+            let result = run(*seed, false);
+            let mut results = results.lock().expect("a run catches its panics");
+            match result {
+                Ok(report) => results.0.merge(&report.coverage),
+                Err(failure) => results.1.push(failure),
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    results.into_inner().expect("all threads ended")
+}
+
+fn report(failures: &[Failure]) -> String {
+    failures.iter().map(|failure| format!("{failure}\n")).collect()
+}
+
+#[test]
+fn fresh_seeds_keep_every_promise_and_meet_every_fault() {
+    let first = seeds::first();
+    println!("seeds {first} to {} (SIM_SEED={first} runs them again)", first.wrapping_add(FRESH - 1));
+    let list: Vec<u64> = (0..FRESH).map(|number| first.wrapping_add(number)).collect();
+    let (coverage, failures) = run_all(&list);
+    println!("{coverage}");
+    assert!(failures.is_empty(), "{}", report(&failures));
+    assert_eq!(coverage.missing(), Vec::<&str>::new(), "never met in {FRESH} seeds");
+    assert!(coverage.count(sim::Mark::Acked) > 10 * FRESH, "real work was done");
+}
+
+#[test]
+fn seeds_that_ever_failed_hold() {
+    let (_, failures) = run_all(&seeds::known());
+    assert!(failures.is_empty(), "{}", report(&failures));
+}
+
+#[test]
+fn the_same_seed_does_the_same_operations() {
+    let mut hashes = Vec::new();
+    for seed in 1..=4 {
+        let report = run(seed, false).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(run(seed, false), Ok(report.clone()));
+        hashes.push(report.hash);
+    }
+    hashes.dedup();
+    assert_eq!(hashes.len(), 4, "other seeds do other things");
+}
