@@ -28,7 +28,7 @@ use crate::random;
 /// Events in a canary's log before it is removed.
 const EVENTS_MAX: u64 = 1_000;
 /// A flight younger than this answers `/readyz`.
-const FRESH: Duration = Duration::from_secs(1);
+const FRESH: Duration = Duration::from_millis(250);
 
 /// How the last flight ended.
 #[derive(Clone, Debug)]

@@ -25,7 +25,7 @@ pub struct Settings {
     pub client_timeout: Duration,
     /// Longest body of a request, in bytes.
     pub request_bytes_max: usize,
-    /// How often the canary flies by itself; `/readyz` asks for a flight of its own when the last is over 1 s old.
+    /// How often the canary flies by itself; `/readyz` asks for a flight of its own when the last is over 250 ms old.
     pub canary_interval: Duration,
     /// How long a canary may fly before `/readyz` says no.
     pub canary_timeout: Duration,

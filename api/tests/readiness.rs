@@ -97,7 +97,7 @@ fn not_ready_when_the_store_refuses_or_nothing_is_delivered_and_ready_again_afte
         assert_eq!((answer.status, answer.json()["ready"].as_bool()), (503, Some(false)));
         assert!(answer.json()["reason"].as_str().unwrap().contains("router shard"), "{}", answer.text);
         fault(&heads).store(false, Ordering::Relaxed);
-        std::thread::sleep(Duration::from_millis(1_050)); // The last flight answers for 1 s.
+        std::thread::sleep(Duration::from_millis(300)); // The last flight answers for 250 ms.
         assert_eq!(world.call("GET", "/readyz", "", "").status, 200);
         assert_eq!(world.call("GET", "/healthz", "", "").status, 200);
     }
