@@ -202,7 +202,9 @@ impl View {
     ) -> Result<(), Violation> {
         let log = &logs[&key_of(self.user, conversation)];
         let last = self.position(conversation);
-        if last != Some(after) || head <= after || head > log.head() {
+        // A stream that begins with the user's joining may be too far behind from its first event on.
+        let stands = last == Some(after) || log.joined_at(self.user.user, last, after + 1);
+        if !stands || head <= after || head > log.head() {
             let details = format!(
                 "{:?}: {conversation:?} lags from {after} to {head}, but stands at {last:?} of {}",
                 self.user,
