@@ -54,7 +54,11 @@ impl GatewayShard {
                 } else {
                     reference as u64
                 };
-                self.enter(slot, room, after.min(state.head), state.head);
+                let after = after.min(state.head);
+                if reference == OPENING {
+                    self.begin_where_welcomed(slot, room, after);
+                }
+                self.enter(slot, room, after, state.head);
             }
             self.drop_room_if_empty(room);
         }
@@ -78,6 +82,13 @@ impl GatewayShard {
                 }
             }
             None => self.welcome_if_complete(slot),
+        }
+    }
+
+    /// A connection that became a member while it opened is in the room already: its events begin where `welcome` says.
+    fn begin_where_welcomed(&mut self, slot: u32, room: u32, after: u64) {
+        if let Some(at) = self.attachment_in(slot, room) {
+            self.rooms.attachment_mut(at).set_position(after);
         }
     }
 
