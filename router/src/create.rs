@@ -120,7 +120,14 @@ impl RouterShard {
         self.founding += creation.reserved();
         self.creations.insert(place, creation);
         self.conversations[place].work = Work::Create;
-        if owns { self.join_rest(place) } else { self.answer_create(place) }
+        if owns {
+            // A creation whose result was lost told nobody. Who was told, or left since, loses nothing by hearing it again:
+            // its gateway asks before it attaches.
+            self.announce_first(place, 0);
+            self.join_rest(place);
+        } else {
+            self.answer_create(place);
+        }
     }
 
     /// Sends the creations that wait, as many as the store may have under way.
@@ -175,8 +182,14 @@ impl RouterShard {
             let known = Known { role: Some(member.role), read: 0, received: 0 };
             self.conversations.learn(place, user, known);
         }
-        let users = first.iter().map(|member| member.user).collect();
-        self.announcements.add(key, users, true, head);
+        self.announce_first(place, head);
+    }
+
+    /// Tells the members of the first transaction that they are.
+    fn announce_first(&mut self, place: Place, after: u64) {
+        let first = self.creations[&place].members.iter().take(CREATE_MEMBERS_A_TRANSACTION);
+        let users = first.map(|member| member.user).collect();
+        self.announcements.add(self.conversations[place].key, users, true, after);
     }
 
     /// Adds the members that one transaction could not. Those who are members already change nothing.
