@@ -130,7 +130,7 @@ impl GatewayShard {
         self.pump(slot);
     }
 
-    /// Sends a lagging connection what was pulled. False when it is to be tried again later.
+    /// Sends a lagging connection what was pulled. False when it is called up again later.
     fn catch_up(&mut self, slot: u32, at: u32, backlog: &Backlog) -> bool {
         let Some(first) = backlog.events.first() else {
             self.slab[slot].flags.set(Flag::Pulling);
@@ -150,7 +150,8 @@ impl GatewayShard {
             let packet = chunk.packet(subprotocol, &mut self.pool);
             if !self.has_room(slot, packet.as_bytes().len()) {
                 self.pool.release(packet);
-                break;
+                // Something is on its way, or there would be room: when that is sent the connection is called up again.
+                return false;
             }
             self.push(slot, packet);
             self.counters.deliveries += chunk.events.len() as u64;
@@ -167,9 +168,9 @@ impl GatewayShard {
         true
     }
 
-    /// The log says that the member left. It may be long ago, and the member back since: the owner knows. Its events go on
+    /// Something says that the member left. It may be long ago, and the member back since: the owner knows. Its events go on
     /// after `seq` if so.
-    fn ask_again(&mut self, slot: u32, at: u32, seq: u64) {
+    pub(super) fn ask_again(&mut self, slot: u32, at: u32, seq: u64) {
         let room = self.rooms.attachment(at).room;
         let key = self.rooms.room(room).key;
         self.joined(slot, &key, seq);

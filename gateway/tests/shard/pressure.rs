@@ -1,10 +1,11 @@
 //! Pressure: rates, bounds and full mailboxes. Whatever a client does, others go on, and memory stays in its bounds.
 
 use gateway::shard::Settings;
-use protocol::envelope::ToRouter;
+use protocol::envelope::{ToGateway, ToRouter};
 use protocol::frame::ClientLimits;
 use serde_json::{Value, json};
 
+use crate::owner::key;
 use crate::wire::masked;
 use crate::world::{World, request, settings, token};
 
@@ -252,4 +253,39 @@ fn an_attach_that_is_refused_leaves_no_room_and_a_later_one_succeeds() {
     world.owner.append("c", "bob", "hello");
     world.run();
     assert_eq!(world.hear(alice)[0]["seq"], 1);
+}
+
+#[test]
+fn a_lagging_reader_for_whom_there_is_no_memory_is_not_read_for_again_and_again() {
+    let mut world = World::with(Settings { outbox_total_bytes: 8 * 1024, ..settings() });
+    for (conversation, user) in [("h", "hog"), ("c", "slow"), ("d", "slow")] {
+        world.owner.conversation(conversation, &[user]);
+    }
+    let (hog, slow) = (world.session("hog", "d"), world.session("slow", "d"));
+    for connection in [hog, slow] {
+        world.socket(connection).stalled = true;
+    }
+    world.owner.append("c", "bob", "one that waits");
+    for _ in 0..20 {
+        world.owner.append("h", "bob", &"x".repeat(1_000));
+    }
+    world.owner.append("c", "bob", "one without room");
+    world.run();
+    // It lags. Something makes it look for what it missed, while nothing can be sent.
+    let pulls = world.shard.counters().backlog_pulls;
+    let told = ToGateway::Joined { connection: slow.to_bits(), conversation: key("d"), after: 0 };
+    world.complete(gateway::shard::Completion::Envelope(ToGateway::Left {
+        connection: slow.to_bits(),
+        conversation: key("d"),
+        seq: 0,
+    }));
+    world.complete(gateway::shard::Completion::Envelope(told));
+    world.run_at_most(1_000);
+    assert!(world.shard.counters().backlog_pulls <= pulls + 1);
+    for connection in [hog, slow] {
+        world.socket(connection).stalled = false;
+    }
+    world.run();
+    let events = world.hear(slow).iter().filter(|frame| frame["op"] == "event").count();
+    assert_eq!(events, 2);
 }

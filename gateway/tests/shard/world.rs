@@ -131,7 +131,12 @@ impl World {
 
     /// Executes and delivers until nothing moves.
     pub(crate) fn run(&mut self) {
-        loop {
+        self.run_at_most(usize::MAX);
+    }
+
+    /// The same, so many rounds at most.
+    pub(crate) fn run_at_most(&mut self, rounds: usize) {
+        for _ in 0..rounds {
             let mut moved = self.execute();
             moved |= self.deliver_input();
             moved |= self.deliver_sends();
