@@ -162,8 +162,13 @@ impl GatewayShard {
             let attachment = self.rooms.attachment(at);
             let next = attachment.next_in_room;
             let (slot, sent) = (attachment.slot, attachment.position() == seq && !attachment.is_lagging());
+            let returned = attachment.has_returned();
             if sent && self.slab[slot].user.as_str() == user {
-                self.rooms.detach(&mut self.slab[slot], at);
+                if returned {
+                    self.ask_again(slot, at, seq);
+                } else {
+                    self.rooms.detach(&mut self.slab[slot], at);
+                }
             }
             at = next;
         }

@@ -97,10 +97,9 @@ impl GatewayShard {
         let found = self.rooms.room_mut(room);
         found.last_seq.get_or_insert(head);
         found.head = found.head.max(head);
-        if self.attachment_in(slot, room).is_some_and(|at| !self.return_to(slot, at, after)) {
-            return;
-        }
-        if self.attachment_in(slot, room).is_none() {
+        if let Some(at) = self.attachment_in(slot, room) {
+            self.come_back(at);
+        } else {
             if u32::from(self.slab[slot].attachments) >= self.settings.limits.conversations_attached {
                 return;
             }
@@ -112,16 +111,12 @@ impl GatewayShard {
         }
     }
 
-    /// A member that was about to leave came back: its events go on after its return. False when it had never left.
-    fn return_to(&mut self, slot: u32, at: u32, after: u64) -> bool {
+    /// A member that was about to leave is back before it was sent the event that says that it left, which ends nothing then.
+    fn come_back(&mut self, at: u32) {
         let attachment = self.rooms.attachment_mut(at);
-        if !attachment.is_leaving() {
-            return false;
+        if attachment.is_leaving() {
+            attachment.set_returned();
         }
-        attachment.set_leaving(false);
-        attachment.set_position(after);
-        self.rooms.make_lagging(&mut self.slab[slot], at);
-        true
     }
 
     /// The connection's attachment to a room, looked for in the shorter of the two lists.
@@ -144,16 +139,21 @@ impl GatewayShard {
         }
     }
 
-    /// The user of a session is no longer a member. The event that says so is still the member's to see: one that takes
-    /// events as they come goes with it; one that lags goes now.
+    /// The user of a session is no longer a member; `seq` 0: since there is no such conversation any more. The event that
+    /// says so is still the member's to see: one that takes events as they come goes with it. One that lags goes now, and
+    /// one that has that event already can only be back since: the news may be older than the attachment, and the owner is
+    /// asked.
     pub(super) fn left(&mut self, slot: u32, key: &ConversationKey, seq: u64) {
         let Some(room) = self.rooms.find(key) else { return };
         let Some(at) = self.attachment_in(slot, room) else { return };
         let attachment = self.rooms.attachment_mut(at);
-        if seq > attachment.position() && !attachment.is_lagging() {
-            attachment.set_leaving(true);
-        } else {
+        let position = attachment.position();
+        if seq == 0 {
             self.detach(at);
+        } else if seq > position && !attachment.is_lagging() {
+            attachment.set_leaving();
+        } else {
+            self.ask_again(slot, at, position);
         }
     }
 

@@ -30,6 +30,9 @@ pub(super) struct Room {
 const LAGGING: u64 = 1 << 63;
 /// Second bit: goes away with the event that says so, which is still to come.
 const LEAVING: u64 = 1 << 62;
+/// Third bit: was leaving and is back, while the event that says that it left is still to come.
+const RETURNED: u64 = 1 << 61;
+const MARKS: u64 = LAGGING | LEAVING | RETURNED;
 
 /// One connection in one room: 32 bytes, one for each conversation of each session.
 #[derive(Debug)]
@@ -48,11 +51,11 @@ const _: () = assert!(size_of::<Attachment>() <= 32, "every session holds one a 
 impl Attachment {
     /// Last seq that the connection was sent, or began after.
     pub(super) const fn position(&self) -> u64 {
-        self.position & !(LAGGING | LEAVING)
+        self.position & !MARKS
     }
 
     pub(super) const fn set_position(&mut self, seq: u64) {
-        self.position = seq | self.position & (LAGGING | LEAVING);
+        self.position = seq | self.position & MARKS;
     }
 
     pub(super) const fn is_lagging(&self) -> bool {
@@ -63,8 +66,16 @@ impl Attachment {
         self.position & LEAVING != 0
     }
 
-    pub(super) const fn set_leaving(&mut self, leaving: bool) {
-        self.position = if leaving { self.position | LEAVING } else { self.position & !LEAVING };
+    pub(super) const fn set_leaving(&mut self) {
+        self.position |= LEAVING;
+    }
+
+    pub(super) const fn set_returned(&mut self) {
+        self.position = self.position & !LEAVING | RETURNED;
+    }
+
+    pub(super) const fn has_returned(&self) -> bool {
+        self.position & RETURNED != 0
     }
 }
 

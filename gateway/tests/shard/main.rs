@@ -4,6 +4,7 @@ mod closing;
 mod delivery;
 mod owner;
 mod pressure;
+mod rejoin;
 mod requests;
 mod session;
 mod splits;
