@@ -42,9 +42,13 @@ impl Members {
         self.known.get_mut(&user)
     }
 
-    /// Takes what a load said. True when the user was unknown.
+    /// Takes what a load or an event said. True when the user was unknown. Who is no member has no cursors.
     pub(crate) fn learn(&mut self, user: UserHash, known: Known) -> bool {
         match self.known.get_mut(&user) {
+            Some(before) if known.role.is_none() => {
+                *before = known;
+                false
+            }
             Some(before) => {
                 before.role = known.role;
                 before.read = before.read.max(known.read);

@@ -1,11 +1,11 @@
 //! Cursors are monotone, never past the head, and told together; counts in place of users in large conversations.
 
-use protocol::envelope::{ConversationKind, ToGateway, ToRouter};
+use protocol::envelope::{Change, ConversationKind, ToGateway, ToRouter};
 use protocol::event::Role;
-use protocol::id::{ConversationKey, DeviceId};
+use protocol::id::{ConversationKey, DeviceId, UserId};
 use router::Settings;
 
-use crate::world::{GATEWAY, World, actor};
+use crate::world::{GATEWAY, World, actor, server};
 
 type Receipt = (Option<String>, Option<u64>, Option<u64>, Option<u32>, Option<u32>);
 
@@ -95,4 +95,18 @@ fn cursors_survive_a_store_that_was_away() {
     world.settle();
     let ToGateway::Attached { items, .. } = world.answer(&caller) else { panic!("attached") };
     assert_eq!(items[0].state.unwrap().read, 4);
+}
+
+#[test]
+fn who_comes_back_begins_without_cursors_and_may_set_them_again() {
+    let mut world = World::new(1);
+    let room = room_with_messages(&mut world, 5);
+    mark(&mut world, "bob", room, Some(5), Some(5));
+    assert_eq!(receipts(&mut world), [(Some("bob".into()), Some(5), Some(5), None, None)]);
+    let user = UserId::parse("bob").unwrap();
+    world.change(server(), room, Change::Leave { user }).unwrap();
+    world.change(server(), room, Change::Join { user, role: Role::Member }).unwrap();
+    world.mail.clear();
+    mark(&mut world, "bob", room, Some(4), Some(4));
+    assert_eq!(receipts(&mut world), [(Some("bob".into()), Some(4), Some(4), None, None)]);
 }
