@@ -26,10 +26,12 @@ impl Behind {
         self.gateways.get(&gateway).is_some_and(|places| places.contains(&place))
     }
 
-    /// A gateway shard missed something.
+    /// A gateway shard missed something. Those who wait already wait no longer by that.
     pub(crate) fn add(&mut self, gateway: GatewayId, place: Place, now_ms: u64) {
+        if self.is_empty() {
+            self.retry_at = self.retry_at.max(now_ms + RETRY_MS);
+        }
         self.gateways.entry(gateway).or_default().insert(place);
-        self.retry_at = now_ms + RETRY_MS;
     }
 
     /// A gateway shard has no interest any more, or was told.
@@ -44,9 +46,10 @@ impl Behind {
 
     /// Whom to tell now, of those that are `open`. They count as told until their mailbox gives it back.
     pub(crate) fn take(&mut self, now_ms: u64, open: impl Fn(GatewayId) -> bool) -> Vec<(GatewayId, Place)> {
-        if now_ms < self.retry_at {
+        if now_ms < self.retry_at || self.is_empty() {
             return Vec::new();
         }
+        self.retry_at = now_ms + RETRY_MS;
         let of_one = |(&gateway, places): (&GatewayId, &BTreeSet<Place>)| {
             let some = places.iter().take(HEADS_A_ROUND).map(move |&place| (gateway, place));
             some.collect::<Vec<_>>()

@@ -265,3 +265,22 @@ fn router_shards_that_wait_for_one_another_still_take_what_they_are_told() {
     world.pass(1_000);
     world.assert_idle();
 }
+
+#[test]
+fn who_missed_something_is_told_soon_however_often_others_miss_something() {
+    let mut world = World::new(1);
+    let room = world.group("room");
+    world.attach("alice", room, GATEWAY);
+    let others: Vec<_> = (0..40).map(|number| world.group(&format!("other-{number}"))).collect();
+    for &other in &others {
+        world.attach("alice", other, OTHER_GATEWAY);
+    }
+    world.full.extend([(GATEWAY, Lane::Publish), (OTHER_GATEWAY, Lane::Publish)]);
+    world.say("bob", room, "1", "x").unwrap();
+    world.full.remove(&GATEWAY);
+    for &other in &others[..10] {
+        world.say("bob", other, "1", "x").unwrap();
+        world.pass(1);
+    }
+    assert_eq!(heads(&world, room), [1]);
+}
