@@ -117,9 +117,14 @@ impl RouterShard {
         }
     }
 
+    /// True when somebody is to be told of a membership, and there is room to.
+    pub(crate) fn announces(&self) -> bool {
+        !self.announcements.is_empty() && self.outgoing.returned() < RETURNED_SOFT
+    }
+
     /// Tells the owners of users what became of memberships, some at a time and only while there is room.
     pub(crate) fn flush_announcements(&mut self) {
-        if self.outgoing.returned() >= RETURNED_SOFT {
+        if !self.announces() {
             return;
         }
         for Announcement { conversation, user, joined, after } in self.announcements.take() {

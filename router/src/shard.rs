@@ -287,6 +287,7 @@ impl RouterShard {
             self.seen.deadline(),
             self.behind.deadline(),
             self.doubts.first().map(|&(due, _)| due),
+            self.announces().then_some(self.now.monotonic_ms),
         ];
         let earliest = deadlines.into_iter().flatten().min()?;
         Some(earliest.max(self.now.monotonic_ms + 1))

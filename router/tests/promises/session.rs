@@ -148,3 +148,23 @@ fn a_user_has_a_bounded_number_of_sessions() {
     assert_eq!(refusal.code, protocol::error::ErrorCode::RateLimited);
     world.open_session("alice", "d5", GATEWAY);
 }
+
+#[test]
+fn everybody_is_told_of_a_removal_at_once_even_when_nothing_else_happens() {
+    let mut world = World::new(1);
+    let names: Vec<String> = (0..6_000).map(|number| format!("m{number:04}")).collect();
+    let mut members: Vec<_> = names.iter().map(|name| (name.as_str(), Role::Member)).collect();
+    members[0].1 = Role::Owner;
+    let room = world.create("room", protocol::envelope::ConversationKind::Group, &members);
+    world.pass(100);
+    let last = world.open_session("m5999", "phone", GATEWAY);
+    let answer = world.ask(|caller| ToRouter::Remove { caller, actor: server(), conversation: room });
+    assert!(matches!(answer, ToGateway::Removed { .. }), "{answer:?}");
+    world.pass(10);
+    let told = world.mail_to(GATEWAY, |envelope| match envelope {
+        ToGateway::Left { connection, .. } => Some(*connection),
+        _ => None,
+    });
+    assert_eq!(told, [last.connection]);
+    world.assert_idle();
+}
