@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from murmuring import Client, RawSocket, token, unique
+from murmuring import Client, Closed, RawSocket, token, unique
 
 
 def test_welcome_tells_the_limits(start):
@@ -106,3 +106,20 @@ def test_a_wrong_method_is_405_in_json(server, method, path):
 
 def test_an_unknown_path_is_404_in_json(server):
     assert server.http("GET", "/v1/nothing").json["code"] == "not_found"
+
+
+def test_a_connection_too_many_is_told_when_to_come_back(start):
+    server = start(config="[core]\nconnections_max = 3\n")
+    clients = [Client(server, "alice") for _ in range(3)]
+    closed = Client(server, "alice", hello=False).closed()
+    assert closed.code == 4429 and "retry after" in closed.reason
+    clients[0].close()
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with Client(server, "alice") as client:
+                client.settled()
+            return
+        except Closed:
+            assert time.monotonic() < deadline, "no seat came back"
+            time.sleep(0.1)

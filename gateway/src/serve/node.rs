@@ -26,7 +26,7 @@ use crate::core::{Clock, Core, Direction, Exchange, Parts, Phase};
 use crate::credentials::{self, Signing};
 use crate::log::Logger;
 use crate::secret::{self, TICKET_SECRET};
-use crate::shard::GatewayShard;
+use crate::shard::{GatewayShard, Seats};
 
 /// Envelopes for the API that wait at most.
 const API_ENVELOPES_MAX: usize = 4_096;
@@ -64,6 +64,7 @@ struct Start {
     epoch: Epoch,
     clock: Clock,
     cpus: Vec<usize>,
+    seats: Seats,
 }
 
 impl Node {
@@ -93,6 +94,7 @@ impl Node {
             epoch,
             clock: Clock::start(),
             cpus,
+            seats: settings::seats(config),
         });
         let echo = listeners[0].get(1).map(Listener::address);
         let started = start_cores(&start, &mut listeners).and_then(|cores| {
@@ -338,7 +340,7 @@ fn core(start: &Start, number: u16, listeners: Vec<Listener>) -> Result<Core, Se
         GatewayId(number),
         shards,
         settings.slots,
-        settings::gateway(&start.config),
+        settings::gateway(&start.config, settings.slots, &start.seats),
         Arc::clone(&start.authenticator),
         seed()?,
     );

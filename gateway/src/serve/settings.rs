@@ -6,7 +6,7 @@ use protocol::frame::ClientLimits;
 use ring::limit::Limit;
 
 use crate::config::Config;
-use crate::shard::{self, ListenerKind};
+use crate::shard::{self, ListenerKind, Seats};
 
 /// Accepts in flight for each listener of a core; each holds a slot.
 const ACCEPTS: u16 = 16;
@@ -33,15 +33,25 @@ pub(super) fn listeners(config: &Config) -> Vec<ListenerKind> {
     kinds
 }
 
-/// A core's ring. Connections are spread by hash, so each core gets an eighth more places than its share.
+/// Places that a core has beside its share of the connections, for the kernel spreads them by hash: an eighth, and for
+/// small shares so many.
+const SPREAD_MIN: u32 = 64;
+
+/// Slots that hold no WebSocket: each accept in flight has one, and whoever takes it is told that the server is full.
+fn accepts(config: &Config) -> u32 {
+    u32::from(ACCEPTS) * listeners(config).len() as u32
+}
+
+/// A core's ring.
 pub(super) fn ring(config: &Config, shards: u16) -> ring::Settings {
-    let accepts = u32::from(ACCEPTS) * listeners(config).len() as u32;
+    let slots_max = u32::try_from(Limit::descriptors().soft.min(SLOTS_MAX)).unwrap_or(u32::MAX);
     let slots = match config.core.connections_max {
-        0 => u32::try_from(Limit::descriptors().soft.min(SLOTS_MAX)).unwrap_or(u32::MAX),
+        0 => slots_max,
         connections => {
             let share = connections.div_ceil(u32::from(shards));
-            let spread = if shards > 1 { share / 8 } else { 0 };
-            share + spread + accepts
+            let wanted = (share + (share / 8).max(SPREAD_MIN)).min(connections) + accepts(config);
+            // A share that does not fit at all is the ring's to refuse, with the command that mends it.
+            wanted.min(slots_max.max(share))
         }
     };
     ring::Settings {
@@ -67,11 +77,21 @@ fn client_limits(config: &Config) -> ClientLimits {
     }
 }
 
-/// A gateway shard.
-pub(super) fn gateway(config: &Config) -> shard::Settings {
+/// The seats of a node.
+pub(super) fn seats(config: &Config) -> Seats {
+    Seats::new(match config.core.connections_max {
+        0 => u32::MAX,
+        connections => connections,
+    })
+}
+
+/// A gateway shard whose ring has so many slots.
+pub(super) fn gateway(config: &Config, slots: u32, seats: &Seats) -> shard::Settings {
     let limits = &config.limits;
     shard::Settings {
         listeners: listeners(config),
+        seats: seats.clone(),
+        connections_max: slots.saturating_sub(accepts(config)).max(1),
         limits: client_limits(config),
         frames_per_second: limits.frames_per_second,
         frames_burst: limits.frames_burst,
@@ -125,7 +145,10 @@ mod tests {
         let mut config = Config::default();
         config.core.connections_max = 1_000;
         assert_eq!(ring(&config, 1).slots, 1_016);
-        assert_eq!(ring(&config, 4).slots, 250 + 31 + 16);
+        assert_eq!(ring(&config, 4).slots, 250 + 64 + 16);
+        config.core.connections_max = 3;
+        assert_eq!(ring(&config, 2).slots, 3 + 16, "one core may get them all");
+        config.core.connections_max = 1_000;
         config.debug.echo = Some("127.0.0.1:1".parse().unwrap());
         assert_eq!(ring(&config, 1).slots, 1_032);
     }
@@ -135,9 +158,10 @@ mod tests {
         let mut config = Config::default();
         config.limits.body_bytes = 7;
         config.limits.sends_burst = 3;
-        let limits = gateway(&config).limits;
+        let of = |config: &Config| gateway(config, 100, &seats(config)).limits;
+        let limits = of(&config);
         assert_eq!((limits.body_bytes, limits.sends_burst), (7, 3));
         assert_eq!(api(&config).limits, limits);
-        assert_eq!(gateway(&Config::default()).limits, shard::Settings::default().limits);
+        assert_eq!(of(&Config::default()), shard::Settings::default().limits);
     }
 }

@@ -99,6 +99,7 @@ impl GatewayShard {
             self.close_now(slot);
             self.sockets.pop_back();
         }
+        self.leave_seat(slot);
         self.slab.free(slot);
     }
 

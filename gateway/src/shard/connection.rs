@@ -73,6 +73,8 @@ pub(super) enum Flag {
     NormalEnd = 1 << 13,
     /// The client was sent its `welcome`.
     Welcomed = 1 << 14,
+    /// It holds one of the node's seats.
+    Seated = 1 << 15,
 }
 
 impl Flags {

@@ -20,6 +20,7 @@ mod rate;
 mod reading;
 mod retry;
 mod room;
+mod seats;
 mod sending;
 mod session;
 mod settings;
@@ -62,6 +63,7 @@ use self::watch::Watches;
 use self::wheel::{TICK_MS, Wheel, tick_of, ticks};
 
 pub use self::counters::{Counters, Histogram};
+pub use self::seats::Seats;
 pub use self::settings::{ListenerKind, Settings};
 use crate::auth::Authenticator;
 
@@ -113,6 +115,8 @@ pub struct GatewayShard {
     /// The largest stamp seen.
     lamport: u64,
     slab: Slab,
+    /// Connections that hold a seat.
+    seated: u32,
     wheel: Wheel,
     tenants: Tenants,
     rooms: Rooms,
@@ -180,6 +184,7 @@ impl GatewayShard {
             now: Now::default(),
             lamport: 0,
             slab: Slab::new(slots),
+            seated: 0,
             wheel: Wheel::new(),
             tenants,
             rooms,
@@ -325,6 +330,9 @@ impl GatewayShard {
         // connection, and a detach of each of its rooms.
         let of_connection = 4 + self.settings.limits.conversations_attached as usize;
         self.lanes.invariants(self.slab.end() as usize * of_connection);
+        let seated = self.slab.iter().filter(|(_, connection)| connection.flags.has(Flag::Seated)).count();
+        assert_eq!(seated, self.seated as usize);
+        assert!(self.seated <= self.settings.connections_max);
         assert!(self.openings.len() <= self.settings.openings_max as usize);
         for (slot, _) in &self.openings {
             assert_eq!(self.slab[*slot].state, State::Opening);

@@ -3,6 +3,8 @@
 use protocol::frame::ClientLimits;
 use protocol::limits::PAGE_EVENTS_MAX;
 
+use super::seats::Seats;
+
 /// What the clients of a listening socket are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerKind {
@@ -17,6 +19,10 @@ pub enum ListenerKind {
 pub struct Settings {
     /// What listens, by the listener's place in the ring's configuration.
     pub listeners: Vec<ListenerKind>,
+    /// WebSockets of all shards of the node; further ones are closed with 4429.
+    pub seats: Seats,
+    /// WebSockets of this shard, fewer than its slots: those that are left over tell the others that it is full.
+    pub connections_max: u32,
     /// What `welcome.limits` tells.
     pub limits: ClientLimits,
     /// Frames of any kind a second a connection; past it they are refused, and a client that goes on is closed.
@@ -63,6 +69,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listeners: vec![ListenerKind::Client],
+            seats: Seats::new(u32::MAX),
+            connections_max: u32::MAX,
             limits: ClientLimits {
                 frame_bytes: 64 * 1024,
                 body_bytes: 8 * 1024,

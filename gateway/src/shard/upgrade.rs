@@ -7,6 +7,9 @@ use super::connection::{Flag, NONE, State};
 use super::settings::ListenerKind;
 use super::wheel::{tick_of, ticks};
 
+/// Milliseconds told to a client that found no seat.
+const SEAT_RETRY_MS: u32 = 5_000;
+
 impl GatewayShard {
     pub(super) fn read_head(&mut self, slot: u32, bytes: &mut [u8]) {
         if !self.slab[slot].flags.take(Flag::Input) {
@@ -97,6 +100,26 @@ impl GatewayShard {
         let packet = self.pool.packet(|out| upgrade.write(out));
         self.push(slot, packet);
         self.arm_timer(slot);
+        if !self.take_seat(slot) {
+            self.close_over_limit(slot, "all connections of this server are taken", SEAT_RETRY_MS);
+        }
+    }
+
+    fn take_seat(&mut self, slot: u32) -> bool {
+        let taken = self.seated < self.settings.connections_max && self.settings.seats.take();
+        if taken {
+            self.seated += 1;
+            self.slab[slot].flags.set(Flag::Seated);
+        }
+        taken
+    }
+
+    /// The socket is closed.
+    pub(super) fn leave_seat(&mut self, slot: u32) {
+        if self.slab[slot].flags.take(Flag::Seated) {
+            self.seated -= 1;
+            self.settings.seats.give_back();
+        }
     }
 
     /// Answers with anything but 101, and ends the connection behind it.

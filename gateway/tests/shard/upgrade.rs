@@ -1,15 +1,15 @@
 //! The upgrade: a WebSocket, or an answer that says why not, within bounds of time and memory.
 
-use gateway::shard::Completion;
+use gateway::shard::{Completion, Seats, Settings};
 
 use crate::wire::masked;
-use crate::world::{World, request, token, token_for};
+use crate::world::{World, request, settings, token, token_for};
 
 fn answer(world: &mut World, listener: u8, bytes: &[u8]) -> String {
     let connection = world.accept(listener);
     world.send_bytes(connection, bytes);
     let socket = world.socket(connection);
-    let answer = String::from_utf8(std::mem::take(&mut socket.output)).unwrap();
+    let answer = String::from_utf8_lossy(&std::mem::take(&mut socket.output)).into_owned();
     if !answer.starts_with("HTTP/1.1 101") {
         assert!(socket.shut_down, "the answer is the last on the connection");
         world.end(connection, 0);
@@ -109,4 +109,24 @@ fn a_draining_shard_answers_503_and_when_to_come_back() {
     let answer = answer(&mut world, 0, request("/v1/connect", "").as_bytes());
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: "), "{answer}");
     assert!(world.shard.is_drained());
+}
+
+#[test]
+fn a_connection_too_many_is_told_so_and_a_seat_that_is_left_is_taken_again() {
+    let seats = Seats::new(3);
+    let world =
+        |connections_max| World::with(Settings { seats: seats.clone(), connections_max, ..settings() });
+    let (mut one, mut other) = (world(2), world(100));
+    let first = one.accept(0);
+    one.send_bytes(first, request("/v1/connect", "").as_bytes());
+    let upgraded = |world: &mut World| answer(world, 0, request("/v1/connect", "").as_bytes());
+    let full = "\u{11}Mall connections of this server are taken; retry after 5000 ms"; // 4429
+    assert!(!upgraded(&mut one).contains(full));
+    assert!(upgraded(&mut one).ends_with(full), "the shard is full");
+    assert!(!upgraded(&mut other).contains(full));
+    assert!(upgraded(&mut other).ends_with(full), "the node is full");
+    one.end(first, 0);
+    assert!(!upgraded(&mut other).contains(full));
+    one.shard.invariants();
+    other.shard.invariants();
 }
