@@ -1,5 +1,6 @@
 """Limits and rates: told, and told when to try again (PROTOCOL, sections 3 and 4)."""
 
+import json
 import time
 
 import pytest
@@ -123,3 +124,18 @@ def test_a_connection_too_many_is_told_when_to_come_back(start):
         except Closed:
             assert time.monotonic() < deadline, "no seat came back"
             time.sleep(0.1)
+
+
+def test_no_deadline_is_early(start):
+    server = start(config="[limits]\nheartbeat_ms = 500\nhello_ms = 700\n")
+    for frames in ([{"op": "hello", "device": "d"}], []):
+        for _ in range(4):
+            with RawSocket(server) as raw:
+                raw.upgrade(token(unique("alice")))
+                for frame in frames:
+                    raw.write(raw.frame(1, json.dumps(frame).encode()))
+                    raw.read_frame()
+                begun = time.monotonic()
+                opcode, _ = raw.read_frame()
+                assert (opcode, time.monotonic() - begun >= (0.499 if frames else 0.699)) == (9 if frames else 8, True)
+                time.sleep(0.03)

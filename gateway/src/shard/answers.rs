@@ -1,7 +1,7 @@
 //! Answers: envelopes of the owners become frames to the client that asked, if it is still there.
 
 use protocol::envelope::{Caller, ToGateway};
-use protocol::error::Refusal;
+use protocol::error::{CloseCode, Refusal};
 use protocol::frame::{ChatListEntry, ServerFrame};
 use protocol::id::ClientId;
 
@@ -74,7 +74,11 @@ impl GatewayShard {
             ToGateway::Presence { user, online, last_seen } => self.presence(&user, online, last_seen),
             ToGateway::CloseSession { connection, code } => {
                 if let Some(slot) = self.session(connection) {
-                    self.close(slot, code, "the session was ended by the server");
+                    let reason = match code {
+                        CloseCode::REPLACED => "the same device connected again",
+                        _ => "the session was ended by the server",
+                    };
+                    self.close(slot, code, reason);
                 }
             }
             ToGateway::Joined { connection, conversation, after } => {

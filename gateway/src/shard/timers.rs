@@ -18,7 +18,7 @@ const OPENING_RETRY_MS: u32 = 1_000;
 
 /// When a client is next pinged or given up, in ticks.
 fn heartbeat_tick(connection: &Connection, settings: &Settings) -> u32 {
-    connection.heard_tick + ticks(settings.heartbeat_ms) * (u32::from(connection.pings) + 1)
+    connection.heard_tick + ticks(settings.heartbeat_ms * (u32::from(connection.pings) + 1))
 }
 
 fn silence_tick(connection: &Connection, settings: &Settings) -> u32 {

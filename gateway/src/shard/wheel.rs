@@ -34,9 +34,10 @@ pub(super) const fn tick_of(monotonic_ms: u64) -> u32 {
     (monotonic_ms / TICK_MS) as u32
 }
 
-/// How many ticks cover so many milliseconds.
+/// How many ticks after that of any moment at least so many milliseconds have passed since it: one more than cover
+/// them, for the moment may have been at the very end of its tick.
 pub(super) const fn ticks(milliseconds: u32) -> u32 {
-    milliseconds.div_ceil(TICK_MS as u32)
+    milliseconds.div_ceil(TICK_MS as u32) + 1
 }
 
 /// All deadlines of a shard.

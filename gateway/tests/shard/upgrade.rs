@@ -84,7 +84,7 @@ fn a_head_that_trickles_is_closed_after_10_s_and_held_in_16_kib() {
     }
     assert!(!world.socket(connection).closed);
     assert!(world.shard.counters().input_bytes < 1_024);
-    world.pass_ms(1_000);
+    world.pass_ms(1_100);
     assert!(world.socket(connection).closed);
     assert_eq!((world.shard.counters().input_bytes, world.shard.connections()), (0, 0));
 }
