@@ -147,7 +147,8 @@ def test_a_wrong_setting_in_the_environment_is_named(name, value, tmp_path):
 
 
 def test_a_scripts_own_variable_is_nobodys_mistake():
-    assert run("config", "check", env={"MURMURING_BIN": "/usr/bin/murmuring"}).returncode == 0
+    for name in ("MURMURING_BIN", "MURMURING_TEST_DIR", "MURMURING_SERVICE_HOST", "MURMURING_PORT_8800_TCP_ADDR"):
+        assert run("config", "check", env={name: "/usr/bin/murmuring"}).returncode == 0, name
 
 
 def test_an_engine_that_is_not_built_in_is_told(tmp_path):

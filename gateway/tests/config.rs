@@ -100,6 +100,14 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
 }
 
 #[test]
+fn what_is_wrong_is_named_in_the_order_of_the_file() {
+    let message = refusal("[store]\nengine = 1\nbath = 2\n[zebra]\n[core]\nshards = \"x\"\npin = 3\n");
+    let places: Vec<_> = message.lines().map(|line| line.rsplit("toml:").next().unwrap_or(line)).collect();
+    let lines: Vec<_> = places.iter().map(|place| &place[..1]).collect();
+    assert_eq!(lines, ["2", "3", "4", "6", "7"], "{message}");
+}
+
+#[test]
 fn an_unknown_section_is_named() {
     let message = refusal("[limit]\nbody_bytes = 5\n");
     assert!(message.contains(":1: unknown section limit; did you mean limits?"), "{message}");
@@ -123,6 +131,17 @@ fn an_unknown_variable_with_our_prefix_is_named() {
 fn a_variable_that_names_no_section_of_ours_is_not_our_affair() {
     let (sources, _directory) = sources("", &[("MURMURING_BIN", "/bin/murmuring"), ("MURMURING", "1")], &[]);
     assert_eq!(load(&sources).unwrap(), Config::default());
+    // What Kubernetes gives to a pod beside a service called "murmuring".
+    let kubernetes = [
+        ("MURMURING_SERVICE_HOST", "10.0.0.1"),
+        ("MURMURING_SERVICE_PORT", "8800"),
+        ("MURMURING_PORT", "tcp://10.0.0.1:8800"),
+        ("MURMURING_PORT_8800_TCP_ADDR", "10.0.0.1"),
+        ("MURMURING_TEST_DIR", "/tmp"),
+        ("MURMURING_BINARY_PATH", "/bin/murmuring"),
+    ];
+    let (sources, _directory) = self::sources("", &kubernetes, &[]);
+    assert!(load(&sources).is_ok(), "{:?}", load(&sources));
     let (sources, _directory) = self::sources("", &[("MURMURING_LIMITS_ZEBRAS", "1")], &[]);
     assert!(load(&sources).unwrap_err().to_string().contains("MURMURING_LIMITS_ZEBRAS"));
 }

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::nearest::nearest;
 use super::section::{Config, KEYS, Key, SECTIONS};
@@ -99,7 +99,7 @@ impl Loading {
     }
 
     fn sections(&mut self, lines: &Lines<'_>, places: &DeTable<'_>, values: &toml::Table) {
-        for (section, content) in places {
+        for (section, content) in in_order(places) {
             let name = section.get_ref().as_ref();
             let place = lines.place(section.span().start);
             match (SECTIONS.iter().any(|(known, _)| *known == name), content.get_ref(), values.get(name)) {
@@ -116,7 +116,7 @@ impl Loading {
     }
 
     fn keys(&mut self, lines: &Lines<'_>, section: &str, places: &DeTable<'_>, values: &toml::Table) {
-        for (key, _) in places {
+        for (key, _) in in_order(places) {
             let name = format!("{section}.{}", key.get_ref());
             let place = lines.place(spanned_start(key));
             match (key_of(&name), values.get(key.get_ref().as_ref())) {
@@ -142,9 +142,11 @@ impl Loading {
                 (Some(_), None) => self.problem(name, "is not UTF-8"),
                 (None, _) => {
                     let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
-                    let near = nearest(&name, known.iter().map(String::as_str));
+                    // Without the prefix, or its letters would count as alike and anything would be near.
+                    let near = nearest(own_part(&name), known.iter().map(|known| own_part(known)));
                     if near.is_some() || names_a_section(&name) {
-                        self.problem("environment", unknown("variable", &name, near));
+                        let near = near.map(|near| format!("{VARIABLE_PREFIX}{near}"));
+                        self.problem("environment", unknown("variable", &name, near.as_deref()));
                     }
                 }
             }
@@ -169,10 +171,22 @@ fn key_of(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// Whether a variable is meant for a section of ours. Others, such as one that names the binary for a script, are not
-/// our affair.
+/// The entries of a table as they stand in the file.
+fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Spanned<DeString<'i>>, &'t Spanned<DeValue<'i>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| spanned_start(name));
+    entries
+}
+
+/// A variable's name behind our prefix.
+fn own_part(variable: &str) -> &str {
+    variable.strip_prefix(VARIABLE_PREFIX).unwrap_or(variable)
+}
+
+/// Whether a variable is meant for a section of ours. Others, such as one that names the binary for a script, or those
+/// that Kubernetes makes for a service of our name, are not our affair.
 fn names_a_section(variable: &str) -> bool {
-    let rest = variable.strip_prefix(VARIABLE_PREFIX).unwrap_or(variable);
+    let rest = own_part(variable);
     let section = rest.split('_').next().unwrap_or(rest);
     SECTIONS.iter().any(|(known, _)| known.eq_ignore_ascii_case(section))
 }
