@@ -101,7 +101,11 @@ fn post(config: &Config, tenant: &Tenant, path: &str, body: &Value) -> Result<(u
 }
 
 fn unreachable(url: &str, error: &ureq::Error) -> Failure {
-    Failure::failed(format!("{url}: {error}; does `murmuring serve` run there?"))
+    let why = match error {
+        ureq::Error::Io(error) => error.to_string(),
+        error => error.to_string(),
+    };
+    Failure::failed(format!("{url}: {why}; does `murmuring serve` run there?"))
 }
 
 /// An operator's token when there is a secret to sign it with, an API key otherwise.

@@ -36,7 +36,7 @@ pub(super) struct User {
 pub(super) struct Token {
     #[command(flatten)]
     user: User,
-    /// How long it is good for: a number with s, m, h or d
+    /// How long it is good for: a number with s, m, h or d; seconds without
     #[arg(long, value_name = "TIME", value_parser = time_to_live, default_value = "1h")]
     ttl: Duration,
     /// Let it act for every user of its tenant on the HTTP API
@@ -82,18 +82,19 @@ pub(super) fn tenant(text: &str) -> Result<Tenant, &'static str> {
     Tenant::parse(text).map_err(InvalidId::message)
 }
 
-/// A whole number with its unit, at least a second.
+/// A whole number with its unit (none: seconds), at least a second.
 fn time_to_live(text: &str) -> Result<Duration, &'static str> {
     const EXPECTED: &str = "expected a number with s, m, h or d, such as 90s or 12h";
-    let unit = text.chars().next_back().ok_or(EXPECTED)?;
+    let (number, unit) =
+        text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()));
     let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
         _ => return Err(EXPECTED),
     };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| EXPECTED)?;
+    let number: u64 = number.parse().map_err(|_| EXPECTED)?;
     let ttl = Duration::from_secs(number.saturating_mul(seconds));
     if ttl.is_zero() {
         return Err("a token must live a second at least");
@@ -107,10 +108,13 @@ mod tests {
 
     #[test]
     fn a_time_to_live_has_a_number_a_unit_and_bounds() {
-        for (text, seconds) in [("1s", 1), ("90s", 90), ("5m", 300), ("1h", 3_600), ("2d", 172_800)] {
+        for (text, seconds) in
+            [("1s", 1), ("90s", 90), ("90", 90), ("5m", 300), ("1h", 3_600), ("2d", 172_800)]
+        {
             assert_eq!(time_to_live(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for text in ["", "h", "1", "1x", "-1h", "1.5h", "0s", "3661d", "18446744073709551615d", "1é"] {
+        for text in ["", "h", "0", "1x", "1hh", "-1h", "1.5h", "0s", "3661d", "18446744073709551615d", "1é"]
+        {
             assert!(time_to_live(text).is_err(), "{text}");
         }
     }
