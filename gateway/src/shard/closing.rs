@@ -100,6 +100,7 @@ impl GatewayShard {
             self.sockets.pop_back();
         }
         self.leave_seat(slot);
+        self.went(slot);
         self.slab.free(slot);
     }
 

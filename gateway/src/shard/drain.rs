@@ -1,6 +1,8 @@
 //! Drain: the server stops. Every client is told, and the closes are spread over time, so that not all come back to the
 //! next node at once.
 
+use std::collections::HashSet;
+
 use protocol::error::CloseCode;
 use protocol::frame::ServerFrame;
 
@@ -29,6 +31,9 @@ pub(super) struct Drain {
     stride: u32,
     next_ms: u64,
     drain_ms: u32,
+    /// Slots of connections that came later. They are turned away, and would hold up the drain for as long as
+    /// clients try.
+    late: HashSet<u32>,
 }
 
 impl Drain {
@@ -50,8 +55,31 @@ impl GatewayShard {
             stride: stride.max(1),
             next_ms: self.now.monotonic_ms,
             drain_ms: self.settings.drain_ms,
+            late: HashSet::new(),
         });
         self.continue_drain();
+    }
+
+    /// A connection begins: it does not hold up a drain that has begun before.
+    pub(super) fn came(&mut self, slot: u32) {
+        if let Some(drain) = &mut self.drain {
+            drain.late.insert(slot);
+        }
+    }
+
+    /// A connection is closed.
+    pub(super) fn went(&mut self, slot: u32) {
+        if let Some(drain) = &mut self.drain {
+            drain.late.remove(&slot);
+        }
+    }
+
+    /// True after [`Completion::Drain`](super::Completion::Drain) once every connection of before it is closed and
+    /// every envelope is handed over. Connections that came later may still be open: they were turned away.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        let only_late = |drain: &Drain| drain.late.len() == self.slab.occupied() as usize;
+        self.drain.as_ref().is_some_and(only_late) && self.lanes.are_empty()
     }
 
     /// When the next clients are to be told.

@@ -258,6 +258,7 @@ impl GatewayShard {
         let connection = self.slab.occupy(token);
         connection.listener = kind.unwrap_or(ListenerKind::Client);
         connection.state_tick = tick_of(self.now.monotonic_ms) + ticks(self.settings.upgrade_timeout_ms);
+        self.came(token.slot);
         self.arm_timer(token.slot);
         self.listen(token.slot);
     }
@@ -305,12 +306,6 @@ impl GatewayShard {
     #[must_use]
     pub fn connections(&self) -> u32 {
         self.slab.occupied()
-    }
-
-    /// True after [`Completion::Drain`] once the last socket is closed and every envelope is handed over.
-    #[must_use]
-    pub fn is_drained(&self) -> bool {
-        self.drain.is_some() && self.slab.occupied() == 0 && self.lanes.are_empty()
     }
 
     /// Asserts every bound and every link between the shard's tables: for tests and the simulator.

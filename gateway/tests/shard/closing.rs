@@ -244,3 +244,15 @@ fn a_drain_tells_everybody_and_spreads_the_closes() {
     assert!(delays.len() > 100, "jitter");
     assert!(world.shard.is_drained());
 }
+
+#[test]
+fn whoever_connects_while_the_server_drains_does_not_hold_it_up() {
+    let mut world = World::new();
+    let session = world.session("alice", "phone");
+    world.complete(Completion::Drain);
+    world.run();
+    let late = world.accept(0);
+    assert!(!world.shard.is_drained(), "the first session is still open");
+    world.end(session, 0);
+    assert!(world.shard.is_drained(), "{late:?} came later and says nothing");
+}

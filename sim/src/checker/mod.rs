@@ -173,6 +173,10 @@ impl Checker {
                 self.refresh(&key, durable)?;
             }
         }
+        if matches!(told, Told::Error { .. }) {
+            // An owner that came after a crash goes by what is durable, published or not.
+            self.refresh_all(durable)?;
+        }
         let view = self.views.get_mut(&connection).expect("found above");
         match told {
             Told::Welcome { conversations, .. } => view.welcome(conversations, &self.logs),
