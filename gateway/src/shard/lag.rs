@@ -29,8 +29,8 @@ pub(super) struct Backlog {
 }
 
 impl GatewayShard {
-    /// An outbox is full: its connection takes this room's events out of the log from now on. One that was about to leave
-    /// leaves.
+    /// An outbox is full, or events came that do not follow what the connection was sent: it takes this room's events out
+    /// of the log from now on. One that was about to leave leaves.
     pub(super) fn lag(&mut self, at: u32) {
         let attachment = self.rooms.attachment(at);
         let slot = attachment.slot;
@@ -40,6 +40,8 @@ impl GatewayShard {
         }
         self.counters.lags += 1;
         self.rooms.make_lagging(&mut self.slab[slot], at);
+        // One that has nothing unsent is called up by nobody else.
+        self.pump(slot);
     }
 
     /// Makes live what has missed nothing, and pulls for the rest.
@@ -214,6 +216,7 @@ impl GatewayShard {
 
     /// Retention has let go of what a room missed: its members lag, and each is told what it will not be sent.
     fn skip(&mut self, room: u32, to: u64) {
+        self.rooms.room_mut(room).last_seq = Some(to);
         let mut at = self.rooms.room(room).members;
         while at != NONE {
             let attachment = self.rooms.attachment(at);
@@ -223,7 +226,6 @@ impl GatewayShard {
             }
             at = next;
         }
-        self.rooms.room_mut(room).last_seq = Some(to);
     }
 
     pub(super) fn retry_room(&mut self, key: &ConversationKey) {

@@ -152,6 +152,41 @@ fn a_room_pulls_what_a_full_mailbox_left_out() {
 }
 
 #[test]
+fn who_came_while_its_room_pulled_is_sent_what_follows_its_welcome_at_once() {
+    let mut world = World::new();
+    world.owner.conversation("c", &["alice", "bob"]);
+    let alice = world.session("alice", "d");
+    world.owner.mute = true;
+    for _ in 0..5 {
+        world.owner.append("c", "carol", "missed");
+    }
+    let answer = |world: &mut World| {
+        world.owner.silent = false;
+        for (router, envelope) in world.asked() {
+            world.owner.take(router, envelope);
+        }
+        world.owner.unanswered.clear();
+        world.owner.silent = true;
+        world.run();
+    };
+    let bob = world.websocket();
+    world.asked();
+    world.owner.silent = true;
+    world.say(bob, &json!({"op": "hello", "device": "d", "token": token("bob")}));
+    answer(&mut world);
+    answer(&mut world);
+    assert_eq!(world.hear(bob)[0]["conversations"][0]["head"], 5);
+    // What the room has missed comes with more, in one piece.
+    for _ in 0..2 {
+        world.owner.append("c", "carol", "missed too");
+    }
+    answer(&mut world);
+    assert_eq!(seqs(&world.hear(alice)), dense(1, 7));
+    answer(&mut world);
+    assert_eq!(seqs(&world.hear(bob)), [6, 7]);
+}
+
+#[test]
 fn a_pull_that_is_refused_is_tried_again() {
     let mut world = World::with(small());
     world.owner.conversation("c", &["alice"]);
