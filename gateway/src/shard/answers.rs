@@ -113,7 +113,7 @@ impl GatewayShard {
             return;
         }
         let connection = &mut self.slab[slot];
-        connection.requests = connection.requests.saturating_sub(1);
+        connection.requests = connection.requests.saturating_sub(asks.weight());
         if let Some(frame) = frame {
             self.answer(slot, frame);
         }

@@ -21,7 +21,22 @@ pub(super) enum Asks {
     Request = 1,
     /// A piece of a `sync`.
     Sync = 2,
+    /// One answer to the client, which may be as large as many others.
+    Page = 3,
 }
+
+impl Asks {
+    /// How many of the requests that a connection may have under way it counts for: those that ask for pages without
+    /// reading them must not make the server hold hundreds.
+    pub(super) const fn weight(self) -> u16 {
+        match self {
+            Self::Session | Self::Request | Self::Sync => 1,
+            Self::Page => PAGE_WEIGHT,
+        }
+    }
+}
+
+const PAGE_WEIGHT: u16 = 32;
 
 /// `reference` of the attaches of an opening session; those of a later `Joined` carry the seq to begin after.
 pub(super) const OPENING: i64 = -1;
@@ -35,6 +50,7 @@ pub(super) fn parse(connection: u64) -> Option<(Token, Asks)> {
         0 => Asks::Session,
         1 => Asks::Request,
         2 => Asks::Sync,
+        3 => Asks::Page,
         _ => return None,
     };
     Some((Token { slot: token.slot & (SLOTS_MAX - 1), ..token }, asks))
@@ -49,7 +65,7 @@ impl GatewayShard {
 
     /// The caller of a request that the client waits for: one more in flight.
     pub(super) fn client_caller(&mut self, slot: u32, asks: Asks, reference: i64) -> Caller {
-        self.slab[slot].requests += 1;
+        self.slab[slot].requests += asks.weight();
         self.caller(slot, asks, reference)
     }
 
@@ -82,12 +98,12 @@ mod tests {
     #[test]
     fn a_name_tells_its_connection_and_its_kind() {
         for slot in [0, 1, SLOTS_MAX - 1] {
-            for (bits, asks) in [(0, Asks::Session), (1, Asks::Request), (2, Asks::Sync)] {
+            for (bits, asks) in [(0, Asks::Session), (1, Asks::Request), (2, Asks::Sync), (3, Asks::Page)] {
                 let token = Token { slot, generation: 0xdead_beef };
                 let named = Token { slot: slot | bits << SLOT_BITS, ..token };
                 assert_eq!(parse(named.to_bits()), Some((token, asks)));
             }
-            assert_eq!(parse(u64::from(slot | 3 << SLOT_BITS)), None);
+            assert_eq!(parse(u64::from(slot | 4 << SLOT_BITS)), None);
         }
     }
 }

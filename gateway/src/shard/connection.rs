@@ -133,7 +133,7 @@ pub(super) struct Connection {
     /// Watched users.
     pub(super) watches: u32,
     pub(super) reader: Reader,
-    /// Requests that wait for a router.
+    /// Requests that wait for a router, by their weight.
     pub(super) requests: u16,
     /// Frames over the rate since the bucket was last full.
     pub(super) strikes: u16,

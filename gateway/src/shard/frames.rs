@@ -70,7 +70,7 @@ impl GatewayShard {
             }
             ClientFrame::History { reference, conversation, range, limit } => {
                 let key = self.conversation_key(slot, conversation);
-                self.history(slot, Asks::Request, reference, key, range, limit);
+                self.history(slot, Asks::Page, reference, key, range, limit);
             }
             ClientFrame::Sync { reference, cursors, limit } => self.sync(slot, reference, cursors, limit),
             ClientFrame::Received { conversation, seq } => self.mark(slot, conversation, Some(seq), None),
@@ -180,7 +180,7 @@ impl GatewayShard {
             Some(after) => after,
             None => None,
         };
-        let caller = self.client_caller(slot, Asks::Request, reference);
+        let caller = self.client_caller(slot, Asks::Page, reference);
         let user = self.user_key(slot);
         let owner = Slot::of_user(&user).owner(self.lanes.routers());
         self.lanes.push(owner, ToRouter::Conversations { caller, user, after, limit });

@@ -125,8 +125,11 @@ impl GatewayShard {
 
     fn wait(&self, slot: u32) -> Option<Wait> {
         let connection = &self.slab[slot];
+        // When all outboxes together are full, one answer at a time.
+        let short = self.outboxes.bytes() >= self.settings.outbox_total_bytes;
         let busy = connection.requests >= self.settings.requests_in_flight_max
-            || connection.outbox.bytes > self.settings.outbox_bytes;
+            || connection.outbox.bytes > self.settings.outbox_bytes
+            || short && (connection.requests > 0 || connection.outbox.bytes > 0);
         match connection.state {
             State::Opening => Some(Wait::Own),
             _ if busy => Some(Wait::Own),

@@ -53,7 +53,7 @@ pub struct Settings {
     pub lag_events_max: u64,
     /// Users watched a connection.
     pub watch_users_max: u32,
-    /// Requests of one connection that wait for a router; past it the connection is not read.
+    /// Requests of one connection that wait for a router, one for a page counted as 32; past it the connection is not read.
     pub requests_in_flight_max: u16,
     /// Sessions of the shard that open at a time; further `hello`s wait their turn.
     pub openings_max: u32,

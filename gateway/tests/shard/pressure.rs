@@ -289,3 +289,55 @@ fn a_lagging_reader_for_whom_there_is_no_memory_is_not_read_for_again_and_again(
     let events = world.hear(slow).iter().filter(|frame| frame["op"] == "event").count();
     assert_eq!(events, 2);
 }
+
+#[test]
+fn a_client_that_asks_for_pages_and_does_not_read_them_costs_a_few_pages() {
+    let mut world = World::new();
+    world.owner.conversation("c", &["alice"]);
+    for _ in 0..200 {
+        world.owner.append("c", "bob", &"\u{1}".repeat(2_000));
+    }
+    let alice = world.session("alice", "d");
+    world.owner.silent = true;
+    world.socket(alice).stalled = true;
+    world.asked();
+    for at in 0..120 {
+        let history = json!({"op": "history", "ref": at, "conversation": "c", "before": 201, "limit": 200});
+        world.say(alice, &history);
+    }
+    // All that came through is answered at the same time, as an owner that was away for a moment does.
+    world.owner.silent = false;
+    let asked = world.asked();
+    assert!((1..=4).contains(&asked.len()), "{}", asked.len());
+    for (router, envelope) in asked {
+        world.owner.take(router, envelope);
+    }
+    world.run();
+    let page = 200 * 2_000 * 6;
+    assert!(world.shard.counters().outbox_bytes < 5 * page);
+    world.socket(alice).stalled = false;
+    world.run();
+    assert_eq!(world.hear(alice).iter().filter(|frame| frame["op"] == "page").count(), 120);
+}
+
+#[test]
+fn when_all_outboxes_are_full_each_client_gets_one_answer_at_a_time() {
+    let mut world = World::with(Settings { outbox_total_bytes: 8 * 1024, ..settings() });
+    world.owner.conversation("h", &["hog"]);
+    world.owner.conversation("c", &["alice"]);
+    let (hog, alice) = (world.session("hog", "d"), world.session("alice", "d"));
+    world.socket(hog).stalled = true;
+    for _ in 0..20 {
+        world.owner.append("h", "bob", &"x".repeat(1_000));
+    }
+    world.run();
+    world.socket(alice).stalled = true;
+    for at in 0..10 {
+        world.say(alice, &json!({"op": "ping", "ref": at}));
+    }
+    assert!(!world.socket(alice).receiving);
+    world.socket(alice).stalled = false;
+    world.run();
+    assert_eq!(world.hear(alice).len(), 10);
+    assert!(world.socket(alice).receiving);
+}
