@@ -1,6 +1,8 @@
 //! `check`: what this host has against what the configuration needs, with the command that mends each. Changes nothing.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use ring::limit::Limit;
@@ -129,8 +131,23 @@ fn ports(config: &Config, probe: &Probe) -> Vec<Finding> {
         ("listen.api", Some(config.listen.api)),
         ("debug.echo", config.debug.echo),
     ];
-    let named = addresses.into_iter().filter_map(|(key, address)| Some((key, address?.port())));
-    named.filter(|(_, port)| *port != 0).map(|(key, port)| of_port(key, port, probe)).collect()
+    let named = addresses.into_iter().filter_map(|(key, address)| Some((key, address?)));
+    named.map(|(key, address)| of_address(key, address, probe)).collect()
+}
+
+/// Binds the address for a moment, which is the one way to know that it can be had.
+fn of_address(key: &str, address: SocketAddr, probe: &Probe) -> Finding {
+    let port = address.port();
+    match TcpListener::bind(address).map_err(|error| error.kind()) {
+        Err(ErrorKind::AddrInUse) => Finding::Note(format!(
+            "{key} {address} is in use, by a running server or another process: `ss -ltnp 'sport = :{port}'` names it"
+        )),
+        Err(ErrorKind::AddrNotAvailable) => Finding::Mend(format!(
+            "{key} {address} is no address of this host: `ip -brief address` lists them"
+        )),
+        Ok(_) | Err(_) if port == 0 => Finding::Ok(format!("{key} {address}: any free port")),
+        Ok(_) | Err(_) => of_port(key, port, probe),
+    }
 }
 
 fn of_port(key: &str, port: u16, probe: &Probe) -> Finding {
@@ -194,6 +211,18 @@ mod tests {
         let needed = DESCRIPTORS_OWN + DESCRIPTORS_A_SHARD;
         assert!(matches!(descriptors(&Config::default(), limit(needed), 1), Finding::Ok(_)));
         assert!(matches!(descriptors(&Config::default(), limit(needed - 1), 1), Finding::Mend(_)));
+    }
+
+    #[test]
+    fn an_address_that_can_not_be_had_is_told() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let of = |address: SocketAddr| of_address("listen.api", address, &probe());
+        let Finding::Note(text) = of(taken.local_addr().unwrap()) else { panic!("it is in use") };
+        assert!(text.contains("is in use"), "{text}");
+        // TEST-NET-1 (RFC 5737): nobody has it.
+        let Finding::Mend(text) = of("192.0.2.1:8800".parse().unwrap()) else { panic!("it is nobody's") };
+        assert!(text.contains("no address of this host"), "{text}");
+        assert!(matches!(of("127.0.0.1:0".parse().unwrap()), Finding::Ok(_)));
     }
 
     #[test]

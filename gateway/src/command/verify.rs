@@ -30,7 +30,8 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let closed = engine.close();
     closed.map_err(|error| Failure::failed(format!("{path}: did not close in order: {error:?}")))?;
     print(&format!(
-        "{path}: the store is whole: {} conversations, {} events, {} members, {} keys, {} bytes\n",
+        "{path}: the store is whole: {} conversations, {} events, {} members, {} keys, {} bytes, those of the server's own \
+         canaries among them\n",
         report.conversations, report.events, report.members, report.keys, report.bytes
     ))
 }
