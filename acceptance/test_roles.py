@@ -161,6 +161,11 @@ def test_anyone_of_the_tenant_joins_a_public_conversation(server):
     assert server.http("POST", f"{path}/members", {"user": carol}, credential).status in (200, 201)
     assert server.http("POST", f"{path}/messages", {"id": "1", "body": "x"}, credential).status == 200
     assert server.http("GET", path, credential=token(carol, tenant="other")).status == 404
+    for body in ({}, None):
+        dave = unique("dave")
+        joined = server.http("POST", f"{path}/members", body, token(dave))
+        assert joined.status in (200, 201) and joined.json["user"] == dave, joined
+    assert server.http("POST", f"{path}/members", {}).status == 400, "a key is nobody that could join"
 
 
 def test_a_key_acts_for_anyone_and_an_admin_within_its_tenant(server, ranks):

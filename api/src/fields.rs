@@ -47,6 +47,11 @@ fn unreadable(error: &axum::Error, bytes_max: usize) -> Failure {
 }
 
 impl Body {
+    /// The fields of the object that the body is; none when there is no body.
+    pub(crate) fn fields_if_any(&self) -> Result<Fields<'_>, Failure> {
+        if self.0.is_empty() { Ok(Fields(HashMap::new())) } else { self.fields() }
+    }
+
     /// The fields of the object that the body is.
     pub(crate) fn fields(&self) -> Result<Fields<'_>, Failure> {
         let fields = serde_json::from_slice(&self.0);

@@ -121,12 +121,14 @@ pub(crate) async fn add(
     ConversationInPath(conversation): ConversationInPath,
     body: Body,
 ) -> Result<Json<Value>, Failure> {
-    let fields = body.fields()?;
+    let fields = body.fields_if_any()?;
     let key = ConversationKey { tenant: identity.tenant(), conversation };
     if let Some(members) = member_list(&fields, ADD_MEMBERS_MAX)? {
         return add_several(&context, &identity, key, members).await;
     }
-    let user = fields.id("user", |text| UserId::parse(text))?.ok_or_else(|| missing("user"))?;
+    // Without a name a user means itself: it joins.
+    let named = fields.id("user", |text| UserId::parse(text))?;
+    let user = named.or(identity.plain_user()).ok_or_else(|| missing("user"))?;
     let role = role(&fields)?.unwrap_or(Role::Member);
     let changed = change(&context, &identity, key, &fields, Change::Join { user, role }).await?;
     Ok(Json(changed_json(member_json(Member { user, role }), &changed)))

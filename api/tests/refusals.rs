@@ -101,7 +101,7 @@ fn a_bad_field_is_named() {
         ("POST", "/v1/conversations", r#"{"kind":"direct","members":["b","c"]}"#.into(), "`members`"),
         ("POST", "/v1/conversations", format!(r#"{{"title":"{}"}}"#, "x".repeat(257)), "`title`"),
         ("PATCH", "/v1/conversations/c", "{}".into(), "`title`"),
-        ("POST", "/v1/conversations/c/members", "{}".into(), "`user`"),
+        ("POST", "/v1/conversations/c/members", r#"{"user":7}"#.into(), "`user`"),
         ("PATCH", "/v1/conversations/c/members/bob", r#"{"role":"king"}"#.into(), "`role`"),
     ];
     for (method, path, body, named) in cases {

@@ -100,8 +100,10 @@ fn requests() -> Group {
         "members": members(CREATE_MEMBERS_MAX),
     });
     let one = object(
-        &["user"],
-        &json!({ "user": id(), "role": { "allOf": [role()], "default": "member" }, "id": change_id.clone() }),
+        &[],
+        &json!({
+            "user": { "allOf": [id()], "description": "Absent: the user who asks." },
+            "role": { "allOf": [role()], "default": "member" }, "id": change_id.clone() }),
     );
     let several = object(&["members"], &json!({ "members": members(ADD_MEMBERS_MAX) }));
     let new_message = json!({
