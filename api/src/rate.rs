@@ -5,53 +5,43 @@ use std::time::Duration;
 
 use protocol::error::{ErrorCode, Refusal};
 use protocol::id::UserKey;
+use protocol::rate::{Bucket, Rate};
 
 /// Users remembered at once: those who sent within the time that a whole burst takes to come back.
 const USERS_MAX: usize = 100_000;
 
-/// One number a user: the time at which all of its sends are paid for (the generic cell rate algorithm,
-/// ITU-T I.371). A user that owes nothing is forgotten.
+/// A bucket a user. A user whose bucket is full is as good as forgotten.
 pub(crate) struct Rates {
-    interval: Duration,
-    burst: Duration,
-    paid: HashMap<UserKey, Duration>,
+    rate: Rate,
+    buckets: HashMap<UserKey, Bucket>,
 }
 
 impl Rates {
     /// `per_second` sends a second for long, `burst` at once after a pause; both at least 1.
     pub(crate) fn new(per_second: u32, burst: u32) -> Self {
-        let interval = Duration::from_secs(1) / per_second.max(1);
-        Self { interval, burst: interval * burst.max(1), paid: HashMap::new() }
+        Self { rate: Rate::new(per_second, burst), buckets: HashMap::new() }
     }
 
     /// Takes one send at `now`, a time since whatever moment.
     pub(crate) fn take(&mut self, user: UserKey, now: Duration) -> Result<(), Refusal> {
-        self.make_room(now)?;
-        let paid = self.paid.entry(user).or_insert(now);
-        let next = (*paid).max(now) + self.interval;
-        if let Some(early) = next.checked_sub(now + self.burst).filter(|early| !early.is_zero()) {
-            return Err(refused(early));
-        }
-        *paid = next;
-        Ok(())
+        let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        self.make_room(now_us)?;
+        let bucket = self.buckets.entry(user).or_insert(Bucket::full());
+        bucket.take(self.rate, now_us).map_err(refused)
     }
 
-    fn make_room(&mut self, now: Duration) -> Result<(), Refusal> {
-        if self.paid.len() < USERS_MAX {
+    fn make_room(&mut self, now_us: u64) -> Result<(), Refusal> {
+        if self.buckets.len() < USERS_MAX {
             return Ok(());
         }
-        self.paid.retain(|_, paid| *paid > now);
-        if self.paid.len() < USERS_MAX { Ok(()) } else { Err(refused(self.burst)) }
+        self.buckets.retain(|_, bucket| !bucket.is_full(now_us));
+        if self.buckets.len() < USERS_MAX { Ok(()) } else { Err(refused(self.rate.whole_ms())) }
     }
 }
 
-fn refused(early: Duration) -> Refusal {
-    let milliseconds = u32::try_from(early.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX);
-    Refusal::retry(
-        ErrorCode::RateLimited,
-        "too many sends; wait as long as `retry_after_ms` says",
-        milliseconds,
-    )
+fn refused(retry_after_ms: u32) -> Refusal {
+    let message = "too many sends; wait as long as `retry_after_ms` says";
+    Refusal::retry(ErrorCode::RateLimited, message, retry_after_ms)
 }
 
 #[cfg(test)]
@@ -91,13 +81,13 @@ mod tests {
     }
 
     #[test]
-    fn users_who_owe_nothing_are_forgotten_when_the_table_is_full() {
+    fn users_with_a_full_bucket_are_forgotten_when_the_table_is_full() {
         let mut rates = Rates::new(20, 40);
         for number in 0..USERS_MAX {
             rates.take(user(&number.to_string()), Duration::ZERO).unwrap();
         }
         rates.take(user("late"), Duration::ZERO).unwrap_err();
         rates.take(user("late"), Duration::from_secs(1)).unwrap();
-        assert_eq!(rates.paid.len(), 1);
+        assert_eq!(rates.buckets.len(), 1);
     }
 }

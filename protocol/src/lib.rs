@@ -9,6 +9,7 @@ pub mod frame;
 pub mod id;
 pub mod limits;
 pub mod placement;
+pub mod rate;
 pub mod time;
 pub mod upgrade;
 pub mod websocket;

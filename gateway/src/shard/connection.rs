@@ -3,10 +3,10 @@
 
 use protocol::frame::Subprotocol;
 use protocol::id::{DeviceId, UserId};
+use protocol::rate::Bucket;
 use protocol::websocket::Reader;
 use ring::token::Token;
 
-use super::rate::Bucket;
 use super::settings::ListenerKind;
 use super::wheel::Timer;
 

@@ -1,34 +1,45 @@
-//! Rates: a bucket of tokens in eight bytes, kept as the time at which it will be full again (the "generic cell rate
-//! algorithm", ITU-T I.371, annex A).
+//! Rates of a client's sends and frames, and the `retry_after_ms` of who exceeds one (PROTOCOL, section 4): a bucket of
+//! tokens in eight bytes, kept as the time at which it will be full again (the "generic cell rate algorithm", ITU-T
+//! I.371, annex A). Time is an argument; whose bucket it is, the caller knows.
 
 /// How fast a bucket fills, and how much it holds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
+pub struct Rate {
     interval_us: u64,
     burst_us: u64,
 }
 
 impl Rate {
     /// `per_second` (at least 1) on average, `burst` (at least 1) at once.
-    pub(super) fn new(per_second: u32, burst: u32) -> Self {
+    #[must_use]
+    pub fn new(per_second: u32, burst: u32) -> Self {
         let interval_us = (1_000_000 / u64::from(per_second.max(1))).max(1);
         Self { interval_us, burst_us: interval_us * u64::from(burst.max(1)) }
+    }
+
+    /// Milliseconds in which an empty bucket fills.
+    #[must_use]
+    pub fn whole_ms(self) -> u32 {
+        milliseconds(self.burst_us)
     }
 }
 
 /// One bucket: the microsecond at which it is full again.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bucket {
+pub struct Bucket {
     full_us: u64,
 }
 
 impl Bucket {
-    pub(super) const fn full() -> Self {
+    /// A bucket that nothing was taken from.
+    #[must_use]
+    pub const fn full() -> Self {
         Self { full_us: 0 }
     }
 
     /// True when nothing was taken for so long that the bucket is full.
-    pub(super) const fn is_full(self, now_us: u64) -> bool {
+    #[must_use]
+    pub const fn is_full(self, now_us: u64) -> bool {
         self.full_us <= now_us
     }
 
@@ -36,15 +47,19 @@ impl Bucket {
     ///
     /// # Errors
     /// Milliseconds until there is one.
-    pub(super) fn take(&mut self, rate: Rate, now_us: u64) -> Result<(), u32> {
+    pub fn take(&mut self, rate: Rate, now_us: u64) -> Result<(), u32> {
         let full_us = self.full_us.max(now_us) + rate.interval_us;
         let over_us = full_us.saturating_sub(now_us + rate.burst_us);
         if over_us > 0 {
-            return Err(u32::try_from(over_us.div_ceil(1_000)).unwrap_or(u32::MAX));
+            return Err(milliseconds(over_us));
         }
         self.full_us = full_us;
         Ok(())
     }
+}
+
+fn milliseconds(time_us: u64) -> u32 {
+    u32::try_from(time_us.div_ceil(1_000)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
