@@ -114,8 +114,7 @@ impl GatewayShard {
             self.slab[slot].flags.clear(Flag::Registered);
             let caller = self.caller(slot, Asks::Session, 0);
             let (user, normal) = (self.user_key(slot), flags.has(Flag::NormalEnd));
-            let owner = Slot::of_user(&user).owner(self.lanes.routers());
-            self.lanes.push(owner, ToRouter::SessionClose { caller, user, normal });
+            self.owners.push(Slot::of_user(&user), ToRouter::SessionClose { caller, user, normal });
         }
         if self.slab[slot].flags.take(Flag::Welcomed) {
             self.counters.sessions -= 1;

@@ -79,7 +79,7 @@ impl GatewayShard {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         let only_late = |drain: &Drain| drain.late.len() == self.slab.occupied() as usize;
-        self.drain.as_ref().is_some_and(only_late) && self.lanes.are_empty()
+        self.drain.as_ref().is_some_and(only_late) && self.owners.are_empty()
     }
 
     /// When the next clients are to be told.

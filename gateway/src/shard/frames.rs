@@ -103,8 +103,7 @@ impl GatewayShard {
 
     /// Hands an envelope to a conversation's owner.
     pub(super) fn ask(&mut self, conversation: &ConversationKey, envelope: ToRouter) {
-        let owner = Slot::of_conversation(conversation).owner(self.lanes.routers());
-        self.lanes.push(owner, envelope);
+        self.owners.push(Slot::of_conversation(conversation), envelope);
     }
 
     fn append(
@@ -182,8 +181,7 @@ impl GatewayShard {
         };
         let caller = self.client_caller(slot, Asks::Page, reference);
         let user = self.user_key(slot);
-        let owner = Slot::of_user(&user).owner(self.lanes.routers());
-        self.lanes.push(owner, ToRouter::Conversations { caller, user, after, limit });
+        self.owners.push(Slot::of_user(&user), ToRouter::Conversations { caller, user, after, limit });
     }
 }
 

@@ -7,7 +7,6 @@ use protocol::error::Refusal;
 use protocol::event::Event;
 use protocol::frame::ServerFrame;
 use protocol::id::ConversationKey;
-use protocol::placement::Slot;
 
 use super::GatewayShard;
 use super::caller::{Asks, ROOM};
@@ -96,9 +95,7 @@ impl GatewayShard {
     }
 
     fn pull(&mut self, caller: Caller, conversation: ConversationKey, after: u64) {
-        let owner = Slot::of_conversation(&conversation).owner(self.lanes.routers());
-        let envelope = ToRouter::Backlog { caller, conversation, after, limit: PULL_EVENTS };
-        self.lanes.push(owner, envelope);
+        self.ask(&conversation, ToRouter::Backlog { caller, conversation, after, limit: PULL_EVENTS });
     }
 
     /// Tells a connection what it will not be sent, and goes on behind it.

@@ -1,9 +1,9 @@
 //! Membership as this shard sees it: rooms of conversations, attachments of connections. Attach and detach go to the
 //! same owner in order; while an attach is not answered the room stays, so that a detach never undoes a later attach.
 
-use protocol::envelope::{AttachItem, AttachedItem, AttachedState, RouterId, ToRouter};
+use protocol::envelope::{AttachItem, AttachedItem, AttachedState, ToRouter};
 use protocol::error::Refusal;
-use protocol::id::{ConversationKey, Tenant};
+use protocol::id::{ConversationId, ConversationKey, Tenant};
 use protocol::placement::Slot;
 
 use super::GatewayShard;
@@ -12,21 +12,33 @@ use super::connection::{Flag, NONE, State};
 use super::retry::Retry;
 
 impl GatewayShard {
-    /// Asks an owner for its conversations' events.
-    pub(super) fn attach(&mut self, slot: u32, reference: i64, owner: RouterId, items: Box<[AttachItem]>) {
-        for item in &items {
-            let key = self.conversation_key(slot, item.conversation);
-            self.rooms.expect(key);
-        }
-        let caller = self.caller(slot, Asks::Session, reference);
+    /// Asks the owners for their conversations' events; how many owners that were.
+    pub(super) fn attach(
+        &mut self,
+        slot: u32,
+        reference: i64,
+        conversations: impl Iterator<Item = ConversationId>,
+    ) -> usize {
         let actor = self.actor(slot);
-        self.lanes.push(owner, ToRouter::Attach { caller, actor, items });
+        let tenant = actor.key.tenant;
+        let placed = conversations.map(|conversation| {
+            let key = ConversationKey { tenant, conversation };
+            (Slot::of_conversation(&key), AttachItem { conversation })
+        });
+        let groups = self.owners.group(placed);
+        let asked = groups.len();
+        for (owner, items) in groups {
+            for item in &items {
+                self.rooms.expect(ConversationKey { tenant, conversation: item.conversation });
+            }
+            let caller = self.caller(slot, Asks::Session, reference);
+            self.owners.push_to(owner, ToRouter::Attach { caller, actor, items });
+        }
+        asked
     }
 
     fn attach_one(&mut self, slot: u32, key: &ConversationKey, after: u64) {
-        let owner = Slot::of_conversation(key).owner(self.lanes.routers());
-        let items = Box::new([AttachItem { conversation: key.conversation }]);
-        self.attach(slot, after as i64, owner, items);
+        self.attach(slot, after as i64, [key.conversation].into_iter());
     }
 
     /// An owner's answer: `reference` says for what. `slot` is `None` when the connection is gone.
@@ -175,8 +187,7 @@ impl GatewayShard {
     pub(super) fn drop_room_if_empty(&mut self, room: u32) {
         let key = self.rooms.room(room).key;
         if self.rooms.remove_if_empty(room) {
-            let owner = Slot::of_conversation(&key).owner(self.lanes.routers());
-            self.lanes.push(owner, ToRouter::Detach { gateway: self.id, conversation: key });
+            self.ask(&key, ToRouter::Detach { gateway: self.id, conversation: key });
         }
     }
 }

@@ -12,9 +12,9 @@ mod drain;
 mod frames;
 mod input;
 mod lag;
-mod lanes;
 mod membership;
 mod outbox;
+mod owners;
 mod random;
 mod reading;
 mod retry;
@@ -49,8 +49,8 @@ use self::caller::SLOTS_MAX;
 use self::connection::{Flag, State};
 use self::drain::Drain;
 use self::input::Inputs;
-use self::lanes::Lanes;
 use self::outbox::Outboxes;
+use self::owners::Owners;
 use self::random::Random;
 use self::retry::Retries;
 use self::room::Rooms;
@@ -120,7 +120,7 @@ pub struct GatewayShard {
     tenants: Tenants,
     rooms: Rooms,
     watches: Watches,
-    lanes: Lanes,
+    owners: Owners,
     inputs: Inputs,
     outboxes: Outboxes,
     pool: PacketPool,
@@ -136,7 +136,7 @@ pub struct GatewayShard {
     dirty: VecDeque<u32>,
     /// Connections that may go on.
     ready: VecDeque<Token>,
-    /// Connections that wait for room in a lane.
+    /// Connections that wait for room on the way to an owner.
     parked: VecDeque<Token>,
     /// Connections whose `hello` waits for its turn.
     lobby: VecDeque<Token>,
@@ -176,7 +176,7 @@ impl GatewayShard {
             id,
             send_rate: Rate::new(settings.limits.sends_per_second, settings.limits.sends_burst),
             frame_rate: Rate::new(settings.frames_per_second, settings.frames_burst),
-            lanes: Lanes::new(routers, settings.router_queue_max),
+            owners: Owners::new(routers, settings.router_queue_max),
             settings,
             authenticator,
             random,
@@ -212,7 +212,7 @@ impl GatewayShard {
         match completion {
             Completion::RouterFull(router, envelope) => {
                 self.counters.router_full += 1;
-                self.lanes.give_back(router, envelope);
+                self.owners.give_back(router, envelope);
                 return;
             }
             Completion::Socket(completion) => self.socket(completion),
@@ -220,7 +220,7 @@ impl GatewayShard {
             Completion::Tick => self.tick(),
             Completion::Drain => self.begin_drain(),
         }
-        self.lanes.unblock();
+        self.owners.unblock();
         self.take_up_ready();
         self.gauge();
     }
@@ -273,8 +273,8 @@ impl GatewayShard {
         if let Some(operation) = self.sockets.pop_front().or_else(|| self.poll_dirty()) {
             return Some(Operation::Socket(operation));
         }
-        let (router, envelope) = self.lanes.poll()?;
-        Some(Operation::ToRouter(router, envelope))
+        let (owner, envelope) = self.owners.poll()?;
+        Some(Operation::ToRouter(owner, envelope))
     }
 
     /// When [`Completion::Tick`] has something to do, in milliseconds of the monotonic clock; `None`: not before
@@ -283,7 +283,7 @@ impl GatewayShard {
     pub fn deadline(&self) -> Option<u64> {
         let timer = self.wheel.next_tick().map(|tick| u64::from(tick) * TICK_MS);
         let ready = self.has_ready().then_some(self.now.monotonic_ms);
-        let blocked = self.lanes.are_blocked().then_some(self.now.monotonic_ms + 1);
+        let blocked = self.owners.are_blocked().then_some(self.now.monotonic_ms + 1);
         [timer, ready, blocked, self.retries.next_ms(), self.drain_ms()].into_iter().flatten().min()
     }
 
@@ -320,10 +320,10 @@ impl GatewayShard {
         self.inputs
             .invariants(self.slab.iter().filter(|(_, c)| c.flags.has(Flag::Input)).map(|(slot, _)| slot));
         self.outboxes.invariants(self.slab.iter().map(|(_, connection)| &connection.outbox));
-        // While a lane is congested no client is read: what still comes is an end or a silence, a pull, an unwatch of each
+        // While an owner is congested no client is read: what still comes is an end or a silence, a pull, an unwatch of each
         // connection, and a detach of each of its rooms.
         let of_connection = 4 + self.settings.limits.conversations_attached as usize;
-        self.lanes.invariants(self.slab.end() as usize * of_connection);
+        self.owners.invariants(self.slab.end() as usize * of_connection);
         let seated = self.slab.iter().filter(|(_, connection)| connection.flags.has(Flag::Seated)).count();
         assert_eq!(seated, self.seated as usize);
         assert!(self.seated <= self.settings.connections_max);

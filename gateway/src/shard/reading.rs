@@ -26,8 +26,8 @@ const STRIKES_MAX: u16 = 1_000;
 enum Wait {
     /// For something of its own: the welcome, answers of routers, room in the outbox.
     Own,
-    /// For room in a router's lane.
-    Lane,
+    /// For room on the way to an owner.
+    Owner,
     /// For its turn to open a session.
     Lobby,
 }
@@ -136,7 +136,7 @@ impl GatewayShard {
             State::AwaitHello if self.openings.len() >= self.settings.openings_max as usize => {
                 Some(Wait::Lobby)
             }
-            State::AwaitHello | State::Open if self.lanes.are_congested() => Some(Wait::Lane),
+            State::AwaitHello | State::Open if self.owners.are_congested() => Some(Wait::Owner),
             _ => None,
         }
     }
@@ -177,7 +177,7 @@ impl GatewayShard {
         if let Some(token) = self.ready.pop_front() {
             return Some((token, Flag::Ready));
         }
-        if self.lanes.are_congested() {
+        if self.owners.are_congested() {
             return None;
         }
         if let Some(token) = self.parked.pop_front() {
@@ -190,7 +190,7 @@ impl GatewayShard {
     /// True when [`GatewayShard::take_up_ready`] has something to do at once.
     pub(super) fn has_ready(&self) -> bool {
         let lobby = !self.lobby.is_empty() && self.openings.len() < self.settings.openings_max as usize;
-        !self.ready.is_empty() || !self.lanes.are_congested() && (!self.parked.is_empty() || lobby)
+        !self.ready.is_empty() || !self.owners.are_congested() && (!self.parked.is_empty() || lobby)
     }
 
     /// Arms the socket.

@@ -2,7 +2,7 @@
 
 use core::fmt::Write;
 
-use protocol::envelope::{AttachItem, ToRouter};
+use protocol::envelope::ToRouter;
 use protocol::error::{CloseCode, ErrorCode, Refusal};
 use protocol::frame::{ChatListEntry, ServerFrame};
 use protocol::id::{ConversationId, DeviceId, UserId};
@@ -97,8 +97,7 @@ impl GatewayShard {
         self.arm_timer(slot);
         let user = self.user_key(slot);
         let caller = self.caller(slot, Asks::Session, OPENING);
-        let owner = Slot::of_user(&user).owner(self.lanes.routers());
-        self.lanes.push(owner, ToRouter::SessionOpen { caller, user, device });
+        self.owners.push(Slot::of_user(&user), ToRouter::SessionOpen { caller, user, device });
     }
 
     /// Who `hello` says it is. A ticket goes first: it costs a MAC, not a signature; a token mends one that is over.
@@ -129,18 +128,9 @@ impl GatewayShard {
         opening.list = list.into_vec();
         opening.list.truncate(most);
         opening.attached = vec![false; opening.list.len()];
-        let routers = self.lanes.routers();
-        let mut items: Vec<Vec<AttachItem>> = (0..routers).map(|_| Vec::new()).collect();
-        for entry in &opening.list {
-            let key = self.conversation_key(slot, entry.conversation);
-            let owner = Slot::of_conversation(&key).owner(routers);
-            items[usize::from(owner.0)].push(AttachItem { conversation: entry.conversation });
-        }
-        opening.pending = items.iter().filter(|items| !items.is_empty()).count() as u16;
+        let listed = opening.list.iter().map(|entry| entry.conversation);
+        opening.pending = self.attach(slot, OPENING, listed) as u16;
         self.openings.insert(slot, opening);
-        for (router, items) in (0..routers).zip(items).filter(|(_, items)| !items.is_empty()) {
-            self.attach(slot, OPENING, protocol::envelope::RouterId(router), items.into());
-        }
         self.welcome_if_complete(slot);
     }
 

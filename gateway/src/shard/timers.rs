@@ -126,7 +126,6 @@ impl GatewayShard {
     pub(super) fn tell_heard(&mut self, slot: u32, heard: bool) {
         let caller = self.caller(slot, Asks::Session, 0);
         let user = self.user_key(slot);
-        let owner = Slot::of_user(&user).owner(self.lanes.routers());
-        self.lanes.push(owner, ToRouter::SessionHeard { caller, user, heard });
+        self.owners.push(Slot::of_user(&user), ToRouter::SessionHeard { caller, user, heard });
     }
 }

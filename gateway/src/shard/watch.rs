@@ -168,7 +168,7 @@ impl Watches {
 impl GatewayShard {
     pub(super) fn watch(&mut self, slot: u32, users: &[UserId]) {
         let tenant = self.user_key(slot).tenant;
-        let mut asked = self.users_by_owner();
+        let mut asked = Vec::new();
         let mut refused = false;
         for &user in users {
             let key = UserKey { tenant, user };
@@ -185,7 +185,7 @@ impl GatewayShard {
                 None => {
                     let (watched, first) = self.watches.add(&mut self.slab[slot], slot, key);
                     if first {
-                        asked[usize::from(Slot::of_user(&key).owner(self.lanes.routers()).0)].push(key);
+                        asked.push(key);
                     }
                     watched
                 }
@@ -213,13 +213,13 @@ impl GatewayShard {
     }
 
     fn unwatch_where(&mut self, slot: u32, matches: impl Fn(&UserKey) -> bool) {
-        let mut unwatched = self.users_by_owner();
+        let mut unwatched = Vec::new();
         let (mut at, mut previous) = (self.slab[slot].watches, NONE);
         while at != NONE {
             let watch = self.watches.watches[at as usize];
             if matches(&self.watches.watched[watch.watched as usize].key) {
                 if let Some(key) = self.watches.remove(&mut self.slab[slot], previous) {
-                    unwatched[usize::from(Slot::of_user(&key).owner(self.lanes.routers()).0)].push(key);
+                    unwatched.push(key);
                 }
             } else {
                 previous = at;
@@ -230,13 +230,9 @@ impl GatewayShard {
         self.tell_owners(unwatched, |users| ToRouter::Unwatch { gateway, users });
     }
 
-    fn users_by_owner(&self) -> Vec<Vec<UserKey>> {
-        (0..self.lanes.routers()).map(|_| Vec::new()).collect()
-    }
-
-    fn tell_owners(&mut self, users: Vec<Vec<UserKey>>, envelope: impl Fn(Box<[UserKey]>) -> ToRouter) {
-        for (router, users) in (0..).zip(users).filter(|(_, users)| !users.is_empty()) {
-            self.lanes.push(protocol::envelope::RouterId(router), envelope(users.into()));
+    fn tell_owners(&mut self, users: Vec<UserKey>, envelope: impl Fn(Box<[UserKey]>) -> ToRouter) {
+        for (owner, users) in self.owners.group(users.into_iter().map(|user| (Slot::of_user(&user), user))) {
+            self.owners.push_to(owner, envelope(users));
         }
     }
 

@@ -1,0 +1,142 @@
+//! Owners: which router shard has a conversation or a user, and what is on its way to each, in order. A full mailbox
+//! gives an envelope back to the front of its owner's queue, and nothing overtakes it.
+
+use std::collections::VecDeque;
+
+use protocol::envelope::{Lane, RouterId, ToRouter};
+use protocol::placement::Slot;
+
+/// A router shard.
+#[derive(Debug, Default)]
+struct Owner {
+    waiting: VecDeque<ToRouter>,
+    /// Its mailbox was full a moment ago: try again when something else has happened.
+    blocked: bool,
+}
+
+/// All router shards, as one gateway shard sees them.
+#[derive(Debug)]
+pub(super) struct Owners {
+    owners: Box<[Owner]>,
+    /// Envelopes waiting for one owner from which on connections are not read.
+    congested: usize,
+    /// Where polling goes on.
+    next: usize,
+}
+
+impl Owners {
+    pub(super) fn new(routers: u16, congested: u32) -> Self {
+        let owners = (0..routers).map(|_| Owner::default()).collect();
+        Self { owners, congested: congested.max(1) as usize, next: 0 }
+    }
+
+    /// Puts an envelope behind the others for the owner of a slot.
+    pub(super) fn push(&mut self, slot: Slot, envelope: ToRouter) {
+        self.push_to(slot.owner(self.owners.len() as u16), envelope);
+    }
+
+    /// Puts an envelope behind the others for this owner.
+    pub(super) fn push_to(&mut self, owner: RouterId, envelope: ToRouter) {
+        self.owners[usize::from(owner.0)].waiting.push_back(envelope);
+    }
+
+    /// What belongs to whom, each with its slot: the owners that have anything, and what they have, in order.
+    pub(super) fn group<T>(&self, items: impl Iterator<Item = (Slot, T)>) -> Vec<(RouterId, Box<[T]>)> {
+        let routers = self.owners.len() as u16;
+        let mut groups: Vec<Vec<T>> = (0..routers).map(|_| Vec::new()).collect();
+        for (slot, item) in items {
+            groups[usize::from(slot.owner(routers).0)].push(item);
+        }
+        let owners = (0..routers).map(RouterId).zip(groups);
+        owners.filter(|(_, items)| !items.is_empty()).map(|(owner, items)| (owner, items.into())).collect()
+    }
+
+    /// Takes back what a full mailbox did not; an ephemeral envelope is forgotten.
+    pub(super) fn give_back(&mut self, owner: RouterId, envelope: ToRouter) {
+        let owner = &mut self.owners[usize::from(owner.0)];
+        if envelope.lane() != Lane::Ephemeral {
+            owner.waiting.push_front(envelope);
+            owner.blocked = true;
+        }
+    }
+
+    /// Something has happened since: every mailbox may be tried again.
+    pub(super) fn unblock(&mut self) {
+        for owner in &mut self.owners {
+            owner.blocked = false;
+        }
+    }
+
+    /// The next envelope to hand over.
+    pub(super) fn poll(&mut self) -> Option<(RouterId, ToRouter)> {
+        for _ in 0..self.owners.len() {
+            let at = self.next;
+            let owner = &mut self.owners[at];
+            if !owner.blocked
+                && let Some(envelope) = owner.waiting.pop_front()
+            {
+                return Some((RouterId(at as u16), envelope));
+            }
+            self.next = (at + 1) % self.owners.len();
+        }
+        None
+    }
+
+    /// True when so much waits for one of them that no more should be read from clients.
+    pub(super) fn are_congested(&self) -> bool {
+        self.owners.iter().any(|owner| owner.waiting.len() >= self.congested)
+    }
+
+    /// True when a mailbox was full and something waits for it.
+    pub(super) fn are_blocked(&self) -> bool {
+        self.owners.iter().any(|owner| owner.blocked)
+    }
+
+    pub(super) fn are_empty(&self) -> bool {
+        self.owners.iter().all(|owner| owner.waiting.is_empty())
+    }
+
+    /// Asserts the bound: `extra` envelopes may come on top of the limit, for what must be said at the end of sessions
+    /// and rooms.
+    pub(super) fn invariants(&self, extra: usize) {
+        assert!(self.owners.iter().all(|owner| owner.waiting.len() <= self.congested + extra));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::envelope::GatewayId;
+
+    use super::*;
+
+    fn envelope(number: u16) -> ToRouter {
+        ToRouter::Watch { gateway: GatewayId(number), users: Box::new([]) }
+    }
+
+    fn number(polled: Option<(RouterId, ToRouter)>) -> Option<(u16, u16)> {
+        match polled? {
+            (router, ToRouter::Watch { gateway, .. }) => Some((router.0, gateway.0)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_full_mailbox_holds_up_its_own_owner_alone_and_keeps_the_order() {
+        let mut owners = Owners::new(2, 2);
+        for at in 0..3 {
+            owners.push_to(RouterId(0), envelope(at));
+            owners.push_to(RouterId(1), envelope(10 + at));
+        }
+        assert!(owners.are_congested());
+        let (router, back) = owners.poll().unwrap();
+        assert_eq!(router, RouterId(0));
+        owners.give_back(router, back);
+        let others: Vec<_> = std::iter::from_fn(|| number(owners.poll())).collect();
+        assert_eq!(others, [(1, 10), (1, 11), (1, 12)]);
+        assert!(owners.are_blocked());
+        owners.unblock();
+        let rest: Vec<_> = std::iter::from_fn(|| number(owners.poll())).collect();
+        assert_eq!(rest, [(0, 0), (0, 1), (0, 2)]);
+        assert!(owners.are_empty() && !owners.are_congested());
+    }
+}
