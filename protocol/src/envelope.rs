@@ -633,6 +633,18 @@ pub enum Lane {
     Required,
 }
 
+impl Lane {
+    /// How many envelopes of a mailbox of `capacity` this lane may fill.
+    #[must_use]
+    pub const fn fill_max(self, capacity: usize) -> usize {
+        match self {
+            Self::Ephemeral => capacity / 2,
+            Self::Publish => capacity / 4 * 3,
+            Self::Required => capacity,
+        }
+    }
+}
+
 impl ToRouter {
     /// The envelope's lane.
     #[must_use]

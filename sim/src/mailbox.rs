@@ -18,18 +18,9 @@ impl<T> Mailbox<T> {
         Self { envelopes: VecDeque::new(), capacity }
     }
 
-    /// How far a lane may fill it.
-    fn share(&self, lane: Lane) -> usize {
-        match lane {
-            Lane::Ephemeral => self.capacity / 2,
-            Lane::Publish => self.capacity * 3 / 4,
-            Lane::Required => self.capacity,
-        }
-    }
-
     /// Puts an envelope in, or gives it back when its lane is full.
     pub(crate) fn push(&mut self, lane: Lane, envelope: T) -> Result<(), T> {
-        if self.envelopes.len() >= self.share(lane) {
+        if self.envelopes.len() >= lane.fill_max(self.capacity) {
             return Err(envelope);
         }
         self.envelopes.push_back(envelope);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use protocol::envelope::{GatewayId, Lane, RouterId, ToGateway, ToRouter};
+use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
 use ring::mailbox::{Mailbox, Sender};
 use ring::setup::SetupError;
 use ring::waker::Waker;
@@ -31,15 +31,6 @@ struct CoreMail {
 pub struct Exchange {
     cores: Vec<CoreMail>,
     api: mpsc::Sender<ToGateway>,
-}
-
-/// How far an envelope of a lane may fill a mailbox of `capacity` places.
-const fn fill_max(lane: Lane, capacity: usize) -> usize {
-    match lane {
-        Lane::Ephemeral => capacity / 2,
-        Lane::Publish => capacity / 4 * 3,
-        Lane::Required => capacity,
-    }
 }
 
 impl Exchange {
@@ -117,7 +108,7 @@ impl Exchange {
     /// Gives it back when it does not fit.
     pub fn push_from_api(&self, router: RouterId, envelope: ToRouter) -> Result<(), Box<ToRouter>> {
         let mail = &self.cores[usize::from(router.0)];
-        let fill = fill_max(envelope.lane(), mail.router.capacity());
+        let fill = envelope.lane().fill_max(mail.router.capacity());
         mail.router.push(envelope, fill)?;
         mail.waker.wake();
         Ok(())
@@ -186,7 +177,7 @@ impl Outgoing {
             return self.deliver_to_api(envelope);
         }
         let sender = &mut self.gateways[usize::from(gateway.0)];
-        let fill = fill_max(envelope.lane(), sender.mailbox().capacity());
+        let fill = envelope.lane().fill_max(sender.mailbox().capacity());
         sender.push(envelope, fill)
     }
 
@@ -194,7 +185,7 @@ impl Outgoing {
     #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
     pub(super) fn deliver_to_router(&mut self, router: RouterId, envelope: ToRouter) -> Result<(), ToRouter> {
         let sender = &mut self.routers[usize::from(router.0)];
-        let fill = fill_max(envelope.lane(), sender.mailbox().capacity());
+        let fill = envelope.lane().fill_max(sender.mailbox().capacity());
         sender.push(envelope, fill)
     }
 
@@ -207,7 +198,7 @@ impl Outgoing {
     #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
     fn deliver_to_api(&mut self, envelope: ToGateway) -> Result<(), ToGateway> {
         let filled = self.api.max_capacity() - self.api.capacity();
-        if filled >= fill_max(envelope.lane(), self.api.max_capacity()) {
+        if filled >= envelope.lane().fill_max(self.api.max_capacity()) {
             return Err(envelope);
         }
         match self.api.try_send(envelope) {
