@@ -16,14 +16,14 @@ struct Held<E> {
     retry_at: u64,
 }
 
-/// Required envelopes for mailboxes of one kind.
+/// Required envelopes that mailboxes of one kind gave back, and those behind them.
 #[derive(Debug)]
-struct Lane<D, E> {
+struct Returned<D, E> {
     held: BTreeMap<D, Held<E>>,
     count: usize,
 }
 
-impl<D: Ord + Copy, E> Lane<D, E> {
+impl<D: Ord + Copy, E> Returned<D, E> {
     const fn new() -> Self {
         Self { held: BTreeMap::new(), count: 0 }
     }
@@ -75,14 +75,14 @@ impl<D: Ord + Copy, E> Lane<D, E> {
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     operations: VecDeque<Operation>,
-    gateways: Lane<GatewayId, ToGateway>,
-    routers: Lane<RouterId, ToRouter>,
+    gateways: Returned<GatewayId, ToGateway>,
+    routers: Returned<RouterId, ToRouter>,
 }
 
 impl Outgoing {
     /// Nothing.
     pub(crate) const fn new() -> Self {
-        Self { operations: VecDeque::new(), gateways: Lane::new(), routers: Lane::new() }
+        Self { operations: VecDeque::new(), gateways: Returned::new(), routers: Returned::new() }
     }
 
     /// The next operation.
