@@ -62,7 +62,6 @@ pub struct Metrics {
     groups: AtomicU64,
     commits: AtomicU64,
     syncs: AtomicU64,
-    last_group: AtomicU64,
     /// From being handed in to being answered.
     pub latency: Latency,
 }
@@ -87,7 +86,6 @@ impl Metrics {
         self.groups.fetch_add(1, Ordering::Relaxed);
         self.commits.fetch_add(commits, Ordering::Relaxed);
         self.syncs.fetch_add(u64::from(synced), Ordering::Relaxed);
-        self.last_group.store(requests as u64, Ordering::Relaxed);
     }
 
     pub(super) fn count_failed(&self) {
@@ -122,12 +120,6 @@ impl Metrics {
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.syncs.load(Ordering::Relaxed)
-    }
-
-    /// Requests of the last group.
-    #[must_use]
-    pub fn last_group(&self) -> u64 {
-        self.last_group.load(Ordering::Relaxed)
     }
 }
 
