@@ -54,6 +54,18 @@ pub struct Histogram {
     pub sum: f64,
 }
 
+/// Powers of two from 1 on, in units of `unit`: the bounds of what counts in such buckets.
+#[must_use]
+pub const fn powers_of_two<const N: usize>(unit: f64) -> [f64; N] {
+    let mut bounds = [0.0; N];
+    let mut index = 0;
+    while index < N {
+        bounds[index] = (1_u64 << index) as f64 * unit;
+        index += 1;
+    }
+    bounds
+}
+
 impl Metric {
     /// A counter without labels of its own.
     #[must_use]

@@ -1,4 +1,6 @@
 //! What a router shard counts: plain numbers that its loop publishes. No clock, no atomics, no names for metrics.
+//!
+//! [`Histogram`] serves the gateway shard too.
 
 /// Buckets of a [`Histogram`]: powers of two up to 2^26 (a minute in microseconds) and one for all above.
 pub const HISTOGRAM_BUCKETS: usize = 28;
@@ -8,8 +10,6 @@ pub const HISTOGRAM_BUCKETS: usize = 28;
 pub struct Histogram {
     /// How many values fell into each bucket.
     pub buckets: [u64; HISTOGRAM_BUCKETS],
-    /// How many values.
-    pub count: u64,
     /// Sum of all values; wraps.
     pub sum: u64,
 }
@@ -19,7 +19,6 @@ impl Histogram {
     pub fn record(&mut self, value: u64) {
         let bucket = (u64::BITS - value.saturating_sub(1).leading_zeros()) as usize;
         self.buckets[bucket.min(HISTOGRAM_BUCKETS - 1)] += 1;
-        self.count += 1;
         self.sum = self.sum.wrapping_add(value);
     }
 

@@ -1,6 +1,6 @@
 //! What a core's two shards, ring and mailboxes have counted, as the samples of `/metrics`. Counts nothing itself.
 
-use api::metrics::{Histogram, Metric, Source, Value};
+use api::metrics::{Histogram, Metric, Source, powers_of_two};
 use protocol::error::ErrorCode;
 
 use super::Parts;
@@ -20,25 +20,11 @@ const ERROR_CODES: [ErrorCode; 10] = [
     ErrorCode::Internal,
 ];
 
-/// Buckets with an upper bound of a gateway shard's histograms, and of a router shard's.
-const GATEWAY_BOUNDS: usize = 23;
-const ROUTER_BOUNDS: usize = router::HISTOGRAM_BUCKETS - 1;
-
-/// Powers of two from 1 on, in units of `unit`.
-const fn powers<const N: usize>(unit: f64) -> [f64; N] {
-    let mut bounds = [0.0; N];
-    let mut index = 0;
-    while index < N {
-        bounds[index] = (1_u64 << index) as f64 * unit;
-        index += 1;
-    }
-    bounds
-}
-
-static GATEWAY_COUNTS: [f64; GATEWAY_BOUNDS] = powers(1.0);
-static GATEWAY_MS_AS_SECONDS: [f64; GATEWAY_BOUNDS] = powers(1e-3);
-static ROUTER_COUNTS: [f64; ROUTER_BOUNDS] = powers(1.0);
-static ROUTER_US_AS_SECONDS: [f64; ROUTER_BOUNDS] = powers(1e-6);
+/// Upper bounds of the shards' histograms.
+const BOUNDS: usize = router::HISTOGRAM_BUCKETS - 1;
+static COUNTS: [f64; BOUNDS] = powers_of_two(1.0);
+static MS_AS_SECONDS: [f64; BOUNDS] = powers_of_two(1e-3);
+static US_AS_SECONDS: [f64; BOUNDS] = powers_of_two(1e-6);
 
 /// Publishes the core's samples in place of its last ones.
 pub(super) fn publish(parts: &Parts, depths: [usize; 3]) {
@@ -103,12 +89,12 @@ fn messages(samples: &mut Vec<Metric>, counters: &shard::Counters) {
         Metric::histogram(
             "murmuring_fan_out",
             "Members of a shard reached by one event.",
-            of_gateway(&counters.fan_out, &GATEWAY_COUNTS, 1.0),
+            of_shard(&counters.fan_out, &COUNTS, 1.0),
         ),
         Metric::histogram(
             "murmuring_delivery_seconds",
             "From an event's time to its delivery into outboxes.",
-            of_gateway(&counters.delivery_ms, &GATEWAY_MS_AS_SECONDS, 1e-3),
+            of_shard(&counters.delivery_ms, &MS_AS_SECONDS, 1e-3),
         ),
     ]);
 }
@@ -168,7 +154,7 @@ fn conversations(samples: &mut Vec<Metric>, counters: &router::Counters) {
         Metric::histogram(
             "murmuring_publish_gateways",
             "Gateway shards that a publish goes to.",
-            of_router(&counters.fan_out, &ROUTER_COUNTS, 1.0),
+            of_shard(&counters.fan_out, &COUNTS, 1.0),
         ),
     ]);
 }
@@ -195,12 +181,12 @@ fn store(samples: &mut Vec<Metric>, counters: &router::Counters) {
         Metric::histogram(
             "murmuring_commit_seconds",
             "From handing a transaction to the store until its answer.",
-            of_router(&counters.commit_us, &ROUTER_US_AS_SECONDS, 1e-6),
+            of_shard(&counters.commit_us, &US_AS_SECONDS, 1e-6),
         ),
         Metric::histogram(
             "murmuring_batch_events",
             "Events of a transaction.",
-            of_router(&counters.batch_events, &ROUTER_COUNTS, 1.0),
+            of_shard(&counters.batch_events, &COUNTS, 1.0),
         ),
     ]);
 }
@@ -223,18 +209,14 @@ fn ring(samples: &mut Vec<Metric>, counters: ring::Counters) {
 }
 
 const fn counter(name: &'static str, help: &'static str, value: u64) -> Metric {
-    Metric { name, help, labels: Vec::new(), value: Value::Counter(value) }
+    Metric::counter(name, help, value)
 }
 
 const fn gauge(name: &'static str, help: &'static str, value: u64) -> Metric {
-    Metric { name, help, labels: Vec::new(), value: Value::Gauge(value as f64) }
+    Metric::gauge(name, help, value as f64)
 }
 
-fn of_gateway(histogram: &shard::Histogram, bounds: &'static [f64], unit: f64) -> Histogram {
-    Histogram { bounds, counts: histogram.buckets.to_vec(), sum: histogram.sum as f64 * unit }
-}
-
-fn of_router(histogram: &router::Histogram, bounds: &'static [f64], unit: f64) -> Histogram {
+fn of_shard(histogram: &router::Histogram, bounds: &'static [f64], unit: f64) -> Histogram {
     Histogram { bounds, counts: histogram.buckets.to_vec(), sum: histogram.sum as f64 * unit }
 }
 
@@ -244,13 +226,9 @@ mod tests {
 
     #[test]
     fn bounds_agree_with_the_shards_buckets() {
-        for (bucket, bound) in GATEWAY_COUNTS.iter().enumerate() {
-            assert_eq!(shard::Histogram::upper_bound(bucket).map(|upper| upper as f64), Some(*bound));
-        }
-        assert_eq!(shard::Histogram::upper_bound(GATEWAY_BOUNDS), None);
-        for (bucket, bound) in ROUTER_COUNTS.iter().enumerate() {
+        for (bucket, bound) in COUNTS.iter().enumerate() {
             assert_eq!(router::Histogram::upper_bound(bucket).map(|upper| upper as f64), Some(*bound));
         }
-        assert_eq!(router::Histogram::upper_bound(ROUTER_BOUNDS), None);
+        assert_eq!(router::Histogram::upper_bound(BOUNDS), None);
     }
 }

@@ -1,21 +1,13 @@
 //! What belongs to the whole node and to no core, as samples of `/metrics`: the store's thread, the log, the process.
 
-use api::metrics::{Histogram, Metric, Registry, Source};
+use api::metrics::{Histogram, Metric, Registry, Source, powers_of_two};
+use storage::driver;
 use storage::driver::metrics::{BUCKETS, Metrics, State};
-use storage::driver::{self};
 
 use crate::log::Logger;
 
 /// Upper bounds of the store's latency buckets, in seconds: powers of two from 1 µs.
-static LATENCY_SECONDS: [f64; BUCKETS - 1] = {
-    let mut bounds = [0.0; BUCKETS - 1];
-    let mut index = 0;
-    while index < bounds.len() {
-        bounds[index] = (1_u64 << index) as f64 * 1e-6;
-        index += 1;
-    }
-    bounds
-};
+static LATENCY_SECONDS: [f64; BUCKETS - 1] = powers_of_two(1e-6);
 
 /// Publishes the node's samples in place of its last ones.
 pub(super) fn publish(registry: &Registry, store: &driver::Handle, logger: &Logger, began_unix_ms: u64) {
@@ -69,4 +61,19 @@ fn of_store(metrics: &Metrics) -> Vec<Metric> {
         ),
     ]);
     samples
+}
+
+#[cfg(test)]
+mod tests {
+    use storage::driver::metrics::Latency;
+
+    use super::*;
+
+    #[test]
+    fn bounds_agree_with_the_stores_buckets() {
+        for (bucket, bound) in LATENCY_SECONDS.iter().enumerate() {
+            assert_eq!(Latency::bound_us(bucket).map(|bound_us| bound_us as f64 * 1e-6), Some(*bound));
+        }
+        assert_eq!(Latency::bound_us(LATENCY_SECONDS.len()), None);
+    }
 }

@@ -1,36 +1,7 @@
 //! Counters: what a gateway shard has done, as plain numbers that its loop publishes. Nothing here is read by the shard.
 
 use protocol::error::{CloseCode, ErrorCode};
-
-/// Upper ends of the buckets of [`Histogram`]: powers of two from 1 to 2^22, then everything above.
-const BUCKETS: usize = 24;
-
-/// Counts of values by powers of two: bucket `i` counts those up to 2^i and above the bucket before; the last all above.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Histogram {
-    /// How many fell into each bucket.
-    pub buckets: [u64; BUCKETS],
-    /// Sum of all values.
-    pub sum: u64,
-    /// How many values.
-    pub count: u64,
-}
-
-impl Histogram {
-    /// Counts one value.
-    pub fn record(&mut self, value: u64) {
-        let bucket = (u64::BITS - value.saturating_sub(1).leading_zeros()) as usize;
-        self.buckets[bucket.min(BUCKETS - 1)] += 1;
-        self.sum = self.sum.saturating_add(value);
-        self.count += 1;
-    }
-
-    /// The largest value of a bucket; `None` for the last, which has no end.
-    #[must_use]
-    pub fn upper_bound(bucket: usize) -> Option<u64> {
-        (bucket + 1 < BUCKETS).then(|| 1 << bucket)
-    }
-}
+use router::Histogram;
 
 /// The close codes that are counted by name.
 const CLOSE_CODES: [CloseCode; 14] = [
@@ -135,21 +106,5 @@ impl Counters {
     #[must_use]
     pub fn errors(&self, code: ErrorCode) -> u64 {
         self.errors[code as usize]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_falls_into_the_first_bucket_that_holds_it() {
-        for (value, bucket) in [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (1 << 22, 22), (u64::MAX, 23)]
-        {
-            let mut histogram = Histogram::default();
-            histogram.record(value);
-            assert_eq!(histogram.buckets[bucket], 1, "{value}");
-            assert!(Histogram::upper_bound(bucket).is_none_or(|bound| value <= bound));
-        }
     }
 }

@@ -61,7 +61,7 @@ use self::tenants::Tenants;
 use self::watch::Watches;
 use self::wheel::{TICK_MS, Wheel, tick_of, ticks};
 
-pub use self::counters::{Counters, Histogram};
+pub use self::counters::Counters;
 pub use self::seats::Seats;
 pub use self::settings::{ListenerKind, Settings};
 use crate::auth::Authenticator;
