@@ -7,19 +7,10 @@ use jsonwebtoken::{Validation, decode, decode_header};
 use protocol::id::DeviceId;
 use protocol::limits::TOKEN_BYTES_MAX;
 
-use super::claims::Claims;
+use super::claims::{Claims, Rules};
 use super::keys::{Key, Keys};
 use super::ticket::{Ticket, TicketKey};
 use super::{AuthError, Identity};
-
-/// What a token must name besides its user.
-#[derive(Clone, Debug, Default)]
-pub struct Rules {
-    /// `aud` must be or hold this.
-    pub audience: Option<String>,
-    /// `iss` must be this.
-    pub issuer: Option<String>,
-}
 
 /// Checks tokens and tickets, makes tickets.
 pub struct Authenticator {

@@ -5,12 +5,20 @@ use protocol::id::{Tenant, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::authenticator::Rules;
 use super::{AuthError, Identity};
 
 /// How far the issuer's clock may be ahead of ours, in milliseconds: a token is often used in the second of its `nbf`.
 /// `exp` has no leeway: nobody needs a token's last second.
 const NOT_BEFORE_LEEWAY_MS: u64 = 2_000;
+
+/// What a token must name besides its user.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// `aud` must be or hold this.
+    pub audience: Option<String>,
+    /// `iss` must be this.
+    pub issuer: Option<String>,
+}
 
 /// The claims that matter here; others are ignored. Loose types, so that each wrong one has its own refusal.
 #[derive(Debug, Deserialize)]

@@ -11,11 +11,11 @@ mod ticket;
 use protocol::id::{Tenant, UserId};
 
 pub use api_keys::ApiKeys;
-pub use authenticator::{Authenticator, Rules};
+pub use authenticator::Authenticator;
 pub use keys::{Keys, KeysError};
 pub use ticket::{TICKET_BYTES_MAX, Ticket};
 
-pub use claims::{TokenRequest, sign_hs256};
+pub use claims::{Rules, TokenRequest, sign_hs256};
 
 /// Whom a token names, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

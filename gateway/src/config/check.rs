@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::load::Problem;
+use super::problem::Problem;
 use super::section::Config;
 use super::value::{EngineKind, Secret};
 

@@ -1,7 +1,6 @@
 //! Reads the configuration: the file, then the environment, then the flags, each over the one before. Collects every
 //! problem instead of stopping at the first. Resolves no secret and opens no file but its own.
 
-use core::fmt;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::nearest::nearest;
+use super::problem::{Problem, Problems};
 use super::section::{Config, KEYS, Key, SECTIONS};
 use super::value::Given;
 use super::{VARIABLE_PREFIX, check};
@@ -26,31 +26,6 @@ pub struct Sources {
     /// Flags that were given: the flag as written, the key it sets, its text.
     pub flags: Vec<(&'static str, &'static str, String)>,
 }
-
-/// One thing that is wrong, where, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// A file and line, a variable or a flag.
-    pub place: String,
-    /// One sentence.
-    pub message: String,
-}
-
-/// Everything that is wrong, in the order found; never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(pub Vec<Problem>);
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Problem { place, message }) in self.0.iter().enumerate() {
-            let end = if index + 1 < self.0.len() { "\n" } else { "" };
-            write!(f, "{place}: {message}{end}")?;
-        }
-        Ok(())
-    }
-}
-
-impl core::error::Error for Problems {}
 
 /// Reads all sources.
 ///

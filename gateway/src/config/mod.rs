@@ -4,12 +4,14 @@
 mod check;
 mod load;
 mod nearest;
+mod problem;
 mod section;
 mod show;
 mod value;
 
 pub use check::warnings;
-pub use load::{Problem, Problems, Sources, load};
+pub use load::{Sources, load};
+pub use problem::{Problem, Problems};
 pub use section::{Auth, Config, Core, Debug, Drain, Limits, Listen, Log, Store};
 pub use show::default_text;
 pub use value::{EngineKind, Format, Level, Secret};
