@@ -1,13 +1,13 @@
 //! No allocation on the hot path once it is warm: delivery, parsing, answers, heartbeats. And a record's size is a fact.
 
 #[path = "shard/owner.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the shard's tests use the rest")]
 mod owner;
 #[path = "shard/wire.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the shard's tests use the rest")]
 mod wire;
 #[path = "shard/world.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the shard's tests use the rest")]
 mod world;
 
 use gateway::shard::operation::{Completion as SocketCompletion, Operation as SocketOperation};

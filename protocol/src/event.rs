@@ -4,7 +4,10 @@
 //! An event is encoded once, as a *draft* on the sender's gateway core; the append transaction *seals* it: it writes
 //! `seq`, `time` and `lamport` into their places in the archive. Nobody encodes it again.
 
-#![allow(missing_docs)] // rkyv's derive leaves the fields of archived types bare; ours all have theirs.
+#![expect(
+    missing_docs,
+    reason = "rkyv's derive leaves the fields of archived types bare; ours all have theirs"
+)]
 
 use core::mem::offset_of;
 use std::sync::Arc;

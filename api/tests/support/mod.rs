@@ -1,5 +1,5 @@
 //! A server on a free port, with router shards that are one closure, and a client that nobody here wrote.
-#![allow(dead_code, unreachable_pub, missing_docs)] // Each test uses a part of it.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,30 +13,30 @@ use protocol::id::{Tenant, UserId};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-pub const KEY: &str = "key-of-the-tests";
+pub(crate) const KEY: &str = "key-of-the-tests";
 
 /// What the router shards answer to an envelope: nothing, or envelopes to the API.
-pub type Routers = dyn Fn(ToRouter) -> Vec<ToGateway> + Send + Sync;
+pub(crate) type Routers = dyn Fn(ToRouter) -> Vec<ToGateway> + Send + Sync;
 
-pub struct World {
-    pub handle: Handle,
-    pub metrics: Arc<Registry>,
+pub(crate) struct World {
+    pub(crate) handle: Handle,
+    pub(crate) metrics: Arc<Registry>,
     agent: ureq::Agent,
 }
 
-pub struct Answer {
-    pub status: u16,
-    pub headers: ureq::http::HeaderMap,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: ureq::http::HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 }
 
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     let mut settings = Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)));
     settings.api_keys = vec![KEY.into()];
     settings.call_timeout = Duration::from_millis(300);
@@ -62,7 +62,7 @@ fn authenticate(token: &str, now: u64) -> Result<Claims, Refusal> {
 }
 
 impl World {
-    pub fn start(settings: Settings, routers: Arc<Routers>) -> Self {
+    pub(crate) fn start(settings: Settings, routers: Arc<Routers>) -> Self {
         let (replies, inbox) = mpsc::channel(1_024);
         let push = move |_: RouterId, envelope| {
             for reply in routers(envelope) {
@@ -82,11 +82,11 @@ impl World {
         Self { handle, metrics, agent: agent.into() }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.handle.local_addr()
     }
 
-    pub fn call(&self, method: &str, path: &str, credential: &str, body: &str) -> Answer {
+    pub(crate) fn call(&self, method: &str, path: &str, credential: &str, body: &str) -> Answer {
         let headers = if credential.is_empty() {
             Vec::new()
         } else {
@@ -95,7 +95,13 @@ impl World {
         self.call_with(method, path, &headers, body)
     }
 
-    pub fn call_with(&self, method: &str, path: &str, headers: &[(&str, String)], body: &str) -> Answer {
+    pub(crate) fn call_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &str,
+    ) -> Answer {
         let uri = format!("http://{}{path}", self.address());
         let mut request = ureq::http::Request::builder().method(method).uri(uri);
         for (name, value) in headers {
@@ -109,7 +115,7 @@ impl World {
 }
 
 /// Router shards that refuse everything with one refusal.
-pub fn refusing(refusal: Refusal) -> Arc<Routers> {
+pub(crate) fn refusing(refusal: Refusal) -> Arc<Routers> {
     Arc::new(move |envelope| {
         caller_of(&envelope)
             .map(|caller| ToGateway::Refused { caller, id: None, refusal })
@@ -118,7 +124,7 @@ pub fn refusing(refusal: Refusal) -> Arc<Routers> {
     })
 }
 
-pub fn caller_of(envelope: &ToRouter) -> Option<protocol::envelope::Caller> {
+pub(crate) fn caller_of(envelope: &ToRouter) -> Option<protocol::envelope::Caller> {
     match envelope {
         ToRouter::Append { caller, .. }
         | ToRouter::Signal { caller, .. }
@@ -136,7 +142,7 @@ pub fn caller_of(envelope: &ToRouter) -> Option<protocol::envelope::Caller> {
 }
 
 /// Every call that needs a token: method, path, a good body.
-pub const CALLS: &[(&str, &str, &str)] = &[
+pub(crate) const CALLS: &[(&str, &str, &str)] = &[
     ("POST", "/v1/conversations", r#"{"conversation":"c","kind":"group","members":["bob"]}"#),
     ("GET", "/v1/conversations/c", ""),
     ("PATCH", "/v1/conversations/c", r#"{"title":"T"}"#),

@@ -1,6 +1,6 @@
 //! What several promises need: chance from a seed, and a client's side of the framing, written apart from the crate's.
 
-#![allow(dead_code)] // Each promise uses a part.
+#![allow(dead_code, reason = "each promise uses a part")]
 
 pub(crate) mod samples;
 

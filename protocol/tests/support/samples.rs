@@ -60,7 +60,6 @@ pub(crate) fn events() -> Vec<(&'static str, Event)> {
 }
 
 /// One of each client frame.
-#[allow(clippy::too_many_lines)] // One entry a frame, nothing else.
 pub(crate) fn client_frames() -> Vec<(&'static str, ClientFrame<'static>)> {
     let cursors = &*vec![(conversation("general"), 7), (conversation("a.b_c:d@e|f~g-h"), 0)].leak();
     let users = &*vec![user("bob"), user("carol")].leak();
@@ -128,7 +127,7 @@ pub(crate) fn client_frames() -> Vec<(&'static str, ClientFrame<'static>)> {
 }
 
 /// One of each server frame that is no event.
-#[allow(clippy::too_many_lines)] // One entry a frame, nothing else.
+#[expect(clippy::too_many_lines, reason = "one entry a frame, nothing else")]
 pub(crate) fn server_frames() -> Vec<(&'static str, ServerFrame<'static>)> {
     let at = conversation("general");
     let entry =

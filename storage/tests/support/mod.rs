@@ -1,6 +1,6 @@
 //! What the promises share: engines of each kind, short ways to make requests, and a small seeded generator.
 
-#![allow(dead_code, unreachable_pub)] // Each promise uses its part.
+#![allow(dead_code, unreachable_pub, reason = "each promise uses its part")]
 
 pub mod model;
 

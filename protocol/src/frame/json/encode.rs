@@ -6,7 +6,7 @@ use crate::event::{ArchivedContentV1, ArchivedEventV1, ArchivedRole, Event, Role
 use crate::frame::{ChatListEntry, ClientLimits, ServerFrame};
 
 /// Appends one frame.
-#[allow(clippy::too_many_lines)] // One arm a frame, nothing else.
+#[expect(clippy::too_many_lines, reason = "one arm a frame, nothing else")]
 pub(crate) fn encode(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
     match *frame {
         ServerFrame::Welcome { user, session, resume, heartbeat_ms, limits, conversations, more } => {

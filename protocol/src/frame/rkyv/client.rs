@@ -1,8 +1,6 @@
 //! A client's frame as an archive, version 1: its frozen types, how a gateway decodes it in place, and how a native
 //! client encodes it. The rules for what fields hold are those of every subprotocol.
 
-#![allow(missing_docs)] // rkyv's derive leaves the fields of archived types bare; ours all have theirs.
-
 use ::rkyv::option::ArchivedOption;
 use ::rkyv::primitive::ArchivedU64;
 use ::rkyv::rancor::Failure;
@@ -229,7 +227,6 @@ impl AsV1 for UserId {
 }
 
 /// Appends the payload of a client's frame, for native clients.
-#[allow(clippy::too_many_lines)] // One arm a frame, nothing else.
 pub fn encode_client(frame: &ClientFrame<'_>, out: &mut Vec<u8>) {
     let frame = match *frame {
         ClientFrame::Hello { ref device, token, resume, cursors } => {
@@ -341,7 +338,7 @@ impl<'a> ArchivedClientFrameV1<'a> {
         }
     }
 
-    #[allow(clippy::too_many_lines)] // One arm a frame, nothing else.
+    #[expect(clippy::too_many_lines, reason = "one arm a frame, nothing else")]
     fn checked(&'a self, scratch: &'a mut Scratch) -> Result<ClientFrame<'a>, Refusal> {
         match self {
             Self::Hello { device, token, resume, cursors: list } => Ok(ClientFrame::Hello {

@@ -1,8 +1,6 @@
 //! A server's frame as an archive, version 1: its frozen types, how a gateway encodes it, and how a native client
 //! reads it. Events are not here: an rkyv client gets their stored bytes.
 
-#![allow(missing_docs)] // rkyv's derive leaves the fields of archived types bare; ours all have theirs.
-
 use ::rkyv::rancor::Failure;
 use ::rkyv::with::{InlineAsBox, Map};
 use ::rkyv::{Archive, Serialize};
@@ -245,7 +243,6 @@ impl From<ClientLimits> for ClientLimitsV1 {
 }
 
 /// Appends the payload of a server's frame.
-#[allow(clippy::too_many_lines)] // One arm a frame, nothing else.
 pub(crate) fn encode(frame: &ServerFrame<'_>, out: &mut Vec<u8>) {
     let frame = match *frame {
         ServerFrame::Event(event) => return out.extend_from_slice(event.as_bytes()),
