@@ -26,6 +26,20 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code, in the order of the numbers that `as` gives them.
+    pub const ALL: [Self; 10] = [
+        Self::BadRequest,
+        Self::UnknownOp,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Conflict,
+        Self::TooLarge,
+        Self::RateLimited,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
     /// The code's name on the wire.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -103,3 +117,11 @@ impl CloseCode {
     /// The server drains.
     pub const DRAINING: Self = Self(4503);
 }
+
+const _: () = {
+    let mut at = 0;
+    while at < ErrorCode::ALL.len() {
+        assert!(ErrorCode::ALL[at] as usize == at, "a code stands at its number");
+        at += 1;
+    }
+};

@@ -6,20 +6,6 @@ use protocol::error::ErrorCode;
 use super::Parts;
 use crate::shard;
 
-/// The codes that `error` frames may carry.
-const ERROR_CODES: [ErrorCode; 10] = [
-    ErrorCode::BadRequest,
-    ErrorCode::UnknownOp,
-    ErrorCode::Unauthorized,
-    ErrorCode::Forbidden,
-    ErrorCode::NotFound,
-    ErrorCode::Conflict,
-    ErrorCode::TooLarge,
-    ErrorCode::RateLimited,
-    ErrorCode::Unavailable,
-    ErrorCode::Internal,
-];
-
 /// Upper bounds of the shards' histograms.
 const BOUNDS: usize = router::HISTOGRAM_BUCKETS - 1;
 static COUNTS: [f64; BOUNDS] = powers_of_two(1.0);
@@ -114,7 +100,7 @@ fn refusals(samples: &mut Vec<Metric>, counters: &shard::Counters) {
         let closes = counter("murmuring_closes_total", "Close frames sent.", count);
         samples.push(closes.with_label("code", code.0.to_string()));
     }
-    for code in ERROR_CODES {
+    for code in ErrorCode::ALL {
         let errors = counter("murmuring_errors_total", "Error frames sent.", counters.errors(code));
         samples.push(errors.with_label("code", code.name()));
     }

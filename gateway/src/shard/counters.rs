@@ -83,7 +83,7 @@ pub struct Counters {
     /// Close frames sent, by the place of their code in [`Counters::close_codes`].
     closes: [u64; CLOSE_CODES.len()],
     /// Errors answered, by the code's number.
-    errors: [u64; 10],
+    errors: [u64; ErrorCode::ALL.len()],
 }
 
 impl Counters {
