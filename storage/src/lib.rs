@@ -7,6 +7,7 @@ pub mod content;
 pub mod damage;
 pub mod driver;
 pub mod engine;
+pub mod fault;
 pub mod key;
 pub mod kv;
 pub mod request;

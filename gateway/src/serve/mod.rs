@@ -14,6 +14,7 @@ use std::process;
 use std::time::{Duration, Instant};
 
 use ring::signal::{Signal, Signals};
+use storage::fault;
 
 pub use error::ServeError;
 pub use store::open_embedded;
@@ -85,14 +86,19 @@ fn asks_to_stop(signals: &Signals, time: Duration) -> bool {
     matches!(signals.wait(time), Ok(Some(Signal::Terminate | Signal::Interrupt)))
 }
 
-/// A thread that panics has broken a promise: the process must not go on half alive.
+/// A thread that panics has broken a promise: the process must not go on half alive. Only the store answers for its own
+/// faults: it is poisoned, reads go on and connections stay.
 fn abort_on_panic() {
     panic::set_hook(Box::new(|information| {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("unnamed");
-        let line = format!("murmuring: a fault of ours in thread {name}, aborting: {information}\n");
+        let contained = fault::is_contained();
+        let follows = if contained { "poisoning the store" } else { "aborting" };
+        let line = format!("murmuring: a fault of ours in thread {name}, {follows}: {information}\n");
         let _ = io::stderr().lock().write_all(line.as_bytes());
-        process::abort();
+        if !contained {
+            process::abort();
+        }
     }));
 }
 
@@ -109,7 +115,40 @@ pub fn reachable(listening: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::{Command, ExitStatus};
+
     use super::*;
+
+    /// signal(7), on every architecture that Linux has io_uring on.
+    const SIGABRT: i32 = 6;
+
+    /// Runs one of the ignored tests below in a process of its own.
+    fn end_of(test: &str) -> ExitStatus {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let test = format!("serve::tests::{test}");
+        command.args([&test, "--exact", "--ignored"]).output().unwrap().status
+    }
+
+    #[test]
+    #[ignore = "a process of its own, started by the promise below"]
+    fn faults_in_the_store() {
+        abort_on_panic();
+        assert_eq!(fault::contain(|| panic!("for the test")), None::<()>);
+    }
+
+    #[test]
+    #[ignore = "a process of its own, started by the promise below"]
+    fn faults_elsewhere() {
+        abort_on_panic();
+        panic!("for the test");
+    }
+
+    #[test]
+    fn a_fault_ends_the_process_unless_the_store_answers_for_it() {
+        assert!(end_of("faults_in_the_store").success());
+        assert_eq!(end_of("faults_elsewhere").signal(), Some(SIGABRT));
+    }
 
     #[test]
     fn an_unspecified_address_is_reached_over_loopback() {

@@ -1,7 +1,6 @@
 //! The loop of the store thread: take a group, run it, sync, answer.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +11,7 @@ use super::metrics::State;
 use super::queue::{Job, Queue};
 use super::{Answer, Flush, Settings};
 use crate::engine::Engine;
+use crate::fault::contain;
 use crate::key::{self, StoreKey};
 use crate::kv::{EngineError, Found, Read};
 use crate::request::{Epoch, Failure, Outcome, Request, RequestId};
@@ -107,11 +107,11 @@ impl Worker {
         let asker = Asker { router: job.router, id: job.id, since: job.since };
         let request = job.request;
         // A transaction that breaks an assertion is our fault: it is answered like a poisoned store, and so is all else.
-        let ran = catch_unwind(AssertUnwindSafe(|| {
+        let ran = contain(|| {
             let (transaction, step) = Transaction::begin(request);
             self.go_on(UnderWay { asker: Some(asker), transaction, step });
-        }));
-        if ran.is_err() {
+        });
+        if ran.is_none() {
             self.over.push((asker, Outcome::Failed(Failure::Poisoned(FAULT.to_owned()))));
             self.engine.poison(FAULT);
         }
@@ -120,7 +120,7 @@ impl Worker {
     fn step_under_way(&mut self) {
         if let Some(under_way) = self.under_way.pop_front() {
             let asker = under_way.asker;
-            if catch_unwind(AssertUnwindSafe(|| self.go_on(under_way))).is_err() {
+            if contain(|| self.go_on(under_way)).is_none() {
                 let outcome = Outcome::Failed(Failure::Poisoned(FAULT.to_owned()));
                 self.over.extend(asker.map(|asker| (asker, outcome)));
                 self.engine.poison(FAULT);

@@ -19,6 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::error::{OpenError, Problem};
 use super::format::StoreId;
 use super::frame::Change;
+use crate::fault::contain;
 use crate::kv::{Key, Value};
 
 /// Where the number of the last group is: behind every key of the store's layout.
@@ -213,12 +214,11 @@ type Work = fn(&AnyTree, &Shared) -> lsm_tree::Result<bool>;
 fn go_on(tree: &AnyTree, shared: &Shared, work: Work) {
     loop {
         // The tree asserts on some failures of the disk instead of returning them.
-        let turn = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(tree, shared)));
-        let failed = match turn {
-            Ok(Ok(true)) => continue,
-            Ok(Ok(false)) => return,
-            Ok(Err(error)) => format!("writing tables: {error}"),
-            Err(_) => "writing tables failed: see the message of the panic".to_owned(),
+        let failed = match contain(|| work(tree, shared)) {
+            Some(Ok(true)) => continue,
+            Some(Ok(false)) => return,
+            Some(Err(error)) => format!("writing tables: {error}"),
+            None => "writing tables failed: see the message of the panic".to_owned(),
         };
         shared.lock().failed = Some(failed);
         shared.changed.notify_all();
