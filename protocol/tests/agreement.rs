@@ -85,7 +85,6 @@ fn random_client_frame<'a>(chance: &mut Chance, pieces: &'a Pieces) -> ClientFra
 }
 
 /// A client's frame in JSON, written apart from the crate. `meta` goes in as its very text.
-#[expect(clippy::too_many_lines, reason = "one arm a frame, nothing else")]
 fn client_json(frame: &ClientFrame<'_>) -> String {
     let pairs = |cursors: &[(protocol::id::ConversationId, u64)]| -> Vec<Value> {
         cursors.iter().map(|(conversation, seq)| json!([conversation.as_str(), seq])).collect()
@@ -296,7 +295,6 @@ fn agree(name: &str, frame: &ServerFrame<'_>) {
 }
 
 /// An archive in JSON, written apart from the crate: members without value are left out.
-#[expect(clippy::too_many_lines, reason = "one arm a frame, nothing else")]
 fn server_json(frame: &Frame<'_>) -> Value {
     macro_rules! number {
         ($option:expr) => {
