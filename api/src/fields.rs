@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
@@ -18,6 +19,17 @@ use tokio::time::timeout;
 use crate::context::Context;
 use crate::failure::Failure;
 
+/// Whether a request's body was read to its end, for whoever put this into its extensions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BodyRead(Arc<AtomicBool>);
+
+impl BodyRead {
+    /// True once it was.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The bytes of a body, whole: not over the limit, and in time.
 pub(crate) struct Body(Bytes);
 
@@ -26,9 +38,13 @@ impl FromRequest<Arc<Context>> for Body {
 
     async fn from_request(request: Request, context: &Arc<Context>) -> Result<Self, Failure> {
         let settings = &context.settings;
+        let whole = request.extensions().get::<BodyRead>().cloned().unwrap_or_default();
         let read = to_bytes(request.into_body(), settings.request_bytes_max);
         match timeout(settings.client_timeout, read).await {
-            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Ok(bytes)) => {
+                whole.0.store(true, Ordering::Relaxed);
+                Ok(Self(bytes))
+            }
             Ok(Err(error)) => Err(unreadable(&error, settings.request_bytes_max)),
             Err(_) => {
                 Err(Failure::bad_request("the body came too slowly").with_status(StatusCode::REQUEST_TIMEOUT))

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{Method, StatusCode};
+use axum::body::HttpBody as _;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use protocol::error::ErrorCode;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::fields::BodyRead;
 use crate::{conversations, health, members, messages, openapi, users};
 
 /// One call: a method on a path, and what answers it.
@@ -47,7 +52,21 @@ pub(crate) fn router(context: Arc<Context>) -> Router {
         .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(tell_of_close))
         .with_state(context)
+}
+
+/// An answer that leaves a body unread ends its connection (RFC 9112, section 9.6). A client that is not told so sends its
+/// next request there, and gets no answer.
+async fn tell_of_close(mut request: Request, next: Next) -> Response {
+    let has_body = !request.body().is_end_stream();
+    let read = BodyRead::default();
+    request.extensions_mut().insert(read.clone());
+    let mut response = next.run(request).await;
+    if has_body && !read.is_whole() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn unknown_path() -> Failure {

@@ -179,6 +179,27 @@ fn a_client_that_sends_too_slowly_is_given_up() {
 }
 
 #[test]
+fn an_answer_that_leaves_a_body_unread_says_that_its_connection_ends() {
+    let world = World::start(settings(), refusing(Refusal::new(ErrorCode::Conflict, "asked")));
+    let head_of_answer = |request: &str| {
+        let mut stream = TcpStream::connect(world.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = [0; 4_096];
+        let length = stream.read(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer[..length]).split("\r\n\r\n").next().unwrap().to_owned()
+    };
+    let create = "POST /v1/conversations HTTP/1.1\r\nhost: x\r\ncontent-length: 38\r\n";
+    let body = r#"{"kind":"group","members":["x","yyy"]}"#;
+    let unread = head_of_answer(&format!("{create}\r\n"));
+    assert!(unread.starts_with("HTTP/1.1 401 ") && unread.contains("connection: close"), "{unread}");
+    let read = head_of_answer(&format!("{create}authorization: Bearer alice\r\n\r\n{body}"));
+    assert!(!read.starts_with("HTTP/1.1 401 ") && !read.contains("connection: close"), "{read}");
+    let none = head_of_answer("GET /v1/conversations/c HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert!(none.starts_with("HTTP/1.1 401 ") && !none.contains("connection: close"), "{none}");
+}
+
+#[test]
 fn calls_under_way_are_bounded() {
     let mut settings = settings();
     settings.calls_max = 1;
