@@ -118,7 +118,7 @@ const fn loopback(port: u16) -> SocketAddr {
 }
 
 sections! {
-    /// Where to listen. Anything but loopback needs a secret or keys in [auth].
+    /// Where to listen. Anything but loopback needs a secret or keys in `[auth]`.
     listen: Listen {
         /// WebSocket connections of clients. Port 0 takes a free one and `serve` prints it.
         client: SocketAddr = loopback(8800),

@@ -157,7 +157,7 @@ impl Drop for Inbox {
     }
 }
 
-/// A core's way to all others. What is put in is seen at the latest after [`Outgoing::flush`].
+/// A core's way to all others. What is put in is seen at the latest after a flush, which wakes whoever sleeps.
 #[derive(Debug)]
 pub struct Outgoing {
     gateways: Vec<Sender<ToGateway>>,
