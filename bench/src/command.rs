@@ -1,0 +1,83 @@
+//! The command line: one subcommand a scenario, and exit codes (0 done and all promises kept, 1 failed or a promise was
+//! broken, 2 wrong usage). What a scenario does stands in `scenario` under its name.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::options::Options;
+
+const EXAMPLES: &str = "\
+Every scenario starts a server of its own, or attaches to a running one with --connect.
+Exit codes: 0 done and every promise kept, 1 failed or a promise broken, 2 wrong usage.";
+
+/// Puts a load on a Murmuring server, measures it, and checks what it measures.
+#[derive(Debug, Parser)]
+#[command(name = "murmuring-bench", version, after_help = EXAMPLES, max_term_width = 100)]
+struct CommandLine {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    scenario: Option<Scenario>,
+}
+
+/// One variant a scenario: its own options, in its own file under `scenario`.
+#[derive(Debug, Subcommand)]
+enum Scenario {}
+
+/// Why a run ends with another code than 0.
+#[derive(Debug)]
+pub enum Failure {
+    /// Exit code 1: the host or the server is not as the run needs it, or a promise was broken.
+    Failed(Box<dyn core::error::Error>),
+    /// Exit code 2: the options contradict each other or the host.
+    Usage(Box<dyn core::error::Error>),
+}
+
+impl Failure {
+    /// The world is not as needed, or a promise was broken.
+    pub fn failed(error: impl Into<Box<dyn core::error::Error>>) -> Self {
+        Self::Failed(error.into())
+    }
+
+    /// The command is wrong.
+    pub fn usage(error: impl Into<Box<dyn core::error::Error>>) -> Self {
+        Self::Usage(error.into())
+    }
+}
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let CommandLine { options, scenario } = CommandLine::parse();
+    match run(&options, scenario) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Failed(error)) => {
+            eprintln!("murmuring-bench: {error}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(error)) => {
+            eprintln!("murmuring-bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(_options: &Options, scenario: Option<Scenario>) -> Result<(), Failure> {
+    match scenario {
+        None => Err(Failure::usage("name a scenario: see --help")),
+        Some(scenario) => match scenario {},
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::CommandLine;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+}

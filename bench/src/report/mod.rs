@@ -1,0 +1,1 @@
+//! The report: histograms, the table, the JSON line, the progress line.

@@ -1,0 +1,1 @@
+//! `fanout`: one large conversation; time from a send to its last delivery.

@@ -1,0 +1,1 @@
+//! `history`: pages at the head and deep in logs of many sizes.

@@ -1,0 +1,1 @@
+//! `idle`: sessions that are held with heartbeats alone; what each costs.

@@ -1,0 +1,1 @@
+//! `rooms`: conversations of a size at a rate; ack and delivery latency.

@@ -1,0 +1,1 @@
+//! `slow`: a share of slow readers among fast ones.

@@ -1,0 +1,1 @@
+//! The measured server: started or attached to, watched, stopped.

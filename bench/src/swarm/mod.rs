@@ -1,0 +1,1 @@
+//! The swarm: the clients, a thread a ring, and the script that says what they do.
