@@ -4,6 +4,7 @@
 pub mod allocation;
 pub mod clock;
 pub mod cpu;
+pub mod dial;
 pub mod limit;
 pub mod listener;
 pub mod mailbox;

@@ -147,7 +147,7 @@ pub(crate) fn empty() -> libc::sockaddr_storage {
 }
 
 /// The address in the kernel's form, and how many bytes of it count.
-fn to_kernel(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
+pub(crate) fn to_kernel(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
     let mut storage = empty();
     let length = match address {
         SocketAddr::V4(address) => {

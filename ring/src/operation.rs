@@ -22,6 +22,9 @@ pub enum Operation {
     Shutdown(Token),
     /// Cancel what is in flight, drain it, close. [`Completion::Closed`] is the last that names the token.
     Close(Token),
+    /// As [`Operation::Close`], but without an orderly end: the peer is told by a reset (RST), and nothing lingers in
+    /// TIME_WAIT. A kernel older than Linux 6.7 closes orderly all the same.
+    Abort(Token),
 }
 
 /// What happened to a socket.
@@ -35,6 +38,18 @@ pub enum Completion<'a> {
         listener: u8,
         /// Where it comes from.
         peer: SocketAddr,
+    },
+    /// A dial connected: from now on the socket is like an accepted one.
+    Connected {
+        /// What the dial was named.
+        token: Token,
+    },
+    /// A dial failed. The ring closes what there is of it: [`Completion::Closed`] follows, nothing may be asked.
+    Refused {
+        /// What the dial was named.
+        token: Token,
+        /// The error number (`errno`): ECONNREFUSED, ETIMEDOUT, EADDRNOTAVAIL (no port is left from that source), …
+        error: i32,
     },
     /// Bytes came. They lie in the kernel's buffer and are the shard's to change for the length of the call.
     Received {

@@ -18,6 +18,11 @@ pub enum SetupError {
         /// The kernel's own words (uname(2)).
         release: String,
     },
+    /// The kernel's rings can't dial: older than Linux 6.11.
+    DialUnknown {
+        /// The kernel's own words (uname(2)).
+        release: String,
+    },
     /// `kernel.io_uring_disabled` forbids io_uring to this process.
     DisabledBySysctl {
         /// 1: all but the group `kernel.io_uring_group`; 2: everyone.
@@ -112,6 +117,10 @@ impl fmt::Display for SetupError {
                 out,
                 "this kernel ({release}) lacks the io_uring features needed: run Linux {}.{} or newer",
                 KERNEL_MIN.0, KERNEL_MIN.1
+            ),
+            Self::DialUnknown { release } => write!(
+                out,
+                "this kernel ({release}) can't make outgoing connections through io_uring: run Linux 6.11 or newer"
             ),
             Self::DisabledBySysctl { value } => write!(
                 out,

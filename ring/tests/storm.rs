@@ -1,5 +1,5 @@
 //! Promise: whatever clients and shard do at whatever moment, streams stay in order, every send comes back, and every
-//! accepted socket is closed once, with nothing after it.
+//! accepted or dialled socket is closed once, with nothing after it.
 
 mod shard;
 
@@ -9,13 +9,14 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use ring::Settings;
+use ring::dial::Dial;
 use ring::listener::ListenerSettings;
 use ring::operation::Operation;
 use ring::token::Token;
 use shard::{Event, Recorder, Server, connect, gather, serve_with};
 
 const STEPS: u32 = 3_000;
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 24;
 
 /// SplitMix64.
 struct Chance(u64);
@@ -46,9 +47,11 @@ struct Client {
     read: u64,
 }
 
-/// The test's view of an accepted socket.
+/// The test's view of an accepted or dialled socket.
 #[derive(Default)]
 struct Socket {
+    /// Not connected yet, or refused.
+    dialling: bool,
     received: u64,
     sent: u64,
     sending: bool,
@@ -62,6 +65,7 @@ struct Storm {
     clients: Vec<Client>,
     sockets: HashMap<Token, Socket>,
     chance: Chance,
+    dialled: u64,
     closed: u64,
 }
 
@@ -70,12 +74,13 @@ impl Storm {
         let mut chance = Chance(seed);
         let submissions = 1 << chance.below(7);
         let settings = Settings {
-            slots: 2 + chance.below(30) as u32,
+            slots: 2 + chance.below(90) as u32,
             submissions,
             completions: submissions << chance.below(3),
             buffers: 1 + chance.below(5) as u16,
             buffer_bytes: 1 + chance.below(2_000) as u32,
             accepts: 1 + chance.below(5) as u16,
+            dials: if submissions >= 8 { chance.below(6) as u32 } else { 0 },
         };
         let listening = ListenerSettings {
             send_buffer_bytes: (chance.below(2) == 0).then_some(4_096),
@@ -83,12 +88,13 @@ impl Storm {
             ..ListenerSettings::default()
         };
         let server = serve_with(Recorder::default(), settings, listening);
-        Self { server, clients: Vec::new(), sockets: HashMap::new(), chance, closed: 0 }
+        Self { server, clients: Vec::new(), sockets: HashMap::new(), chance, dialled: 0, closed: 0 }
     }
 
     fn step(&mut self) {
-        match self.chance.below(10) {
+        match self.chance.below(11) {
             0 if self.clients.len() < 40 => self.connect(),
+            10 => self.dial(),
             1..=3 => self.client_acts(),
             4..=7 => self.shard_acts(),
             _ => self.turn(),
@@ -99,6 +105,20 @@ impl Storm {
         let stream = connect(self.server.address);
         stream.set_nonblocking(true).unwrap();
         self.clients.push(Client { stream, written: 0, read: 0 });
+    }
+
+    /// The ring connects to itself, or to a port where nobody listens.
+    fn dial(&mut self) {
+        let listened = self.chance.below(4) != 0;
+        let target = if listened { self.server.address } else { "127.0.0.1:1".parse().unwrap() };
+        let source = (self.chance.below(2) == 0).then_some("127.7.8.9:0".parse().unwrap());
+        let timeout = Duration::from_secs(10);
+        let dial = Dial { target, source, timeout, receive_buffer_bytes: None };
+        if let Some(token) = self.server.ring.dial(&dial) {
+            self.dialled += 1;
+            let socket = Socket { dialling: true, ..Socket::default() };
+            assert!(self.sockets.insert(token, socket).is_none(), "a new name");
+        }
     }
 
     fn client_acts(&mut self) {
@@ -138,8 +158,9 @@ impl Storm {
             _ if socket.closing => return,
             0 => {
                 socket.closing = true;
-                Operation::Close(token)
+                if self.chance.below(2) == 0 { Operation::Close(token) } else { Operation::Abort(token) }
             }
+            _ if socket.dialling => return,
             1 => {
                 socket.shut_down = true;
                 Operation::Shutdown(token)
@@ -169,6 +190,15 @@ impl Storm {
             match event {
                 Event::Accepted { token, .. } => {
                     assert!(self.sockets.insert(token, Socket::default()).is_none(), "a new name");
+                }
+                Event::Connected { token } => {
+                    let socket = self.sockets.get_mut(&token).expect("a dial");
+                    assert!(!socket.closing && std::mem::take(&mut socket.dialling));
+                }
+                Event::Refused { token, error } => {
+                    let socket = self.sockets.get_mut(&token).expect("a dial");
+                    assert!(socket.dialling && !socket.closing && error > 0);
+                    socket.closing = true;
                 }
                 Event::Received { token, bytes: got } => {
                     let socket = self.sockets.get_mut(&token).expect("open");
@@ -213,7 +243,7 @@ impl Storm {
 
 #[test]
 fn a_storm_of_every_seed_calms_down() {
-    let mut closed = 0;
+    let (mut closed, mut dialled) = (0, 0);
     for seed in 0..SEEDS {
         println!("seed {seed}");
         let mut storm = Storm::new(seed);
@@ -221,8 +251,9 @@ fn a_storm_of_every_seed_calms_down() {
             storm.step();
         }
         storm.calm();
-        assert_eq!(storm.closed, storm.server.ring.counters().accepted);
+        assert_eq!(storm.closed, storm.server.ring.counters().accepted + storm.dialled);
+        dialled += storm.dialled;
         closed += storm.closed;
     }
-    assert!(closed > SEEDS * 10, "there was a storm: {closed}");
+    assert!(closed > SEEDS * 10 && dialled > SEEDS * 5, "there was a storm: {closed}, {dialled}");
 }

@@ -61,6 +61,7 @@ pub(super) fn ring(config: &Config, shards: u16) -> ring::Settings {
         buffers: config.core.receive_buffers,
         buffer_bytes: config.core.receive_buffer_bytes,
         accepts: ACCEPTS,
+        dials: 0,
     }
 }
 

@@ -229,6 +229,9 @@ impl GatewayShard {
         use operation::Completion as Socket;
         match completion {
             Socket::Accepted { token, listener, peer: _ } => self.accepted(token, listener),
+            Socket::Connected { token } | Socket::Refused { token, .. } => {
+                unreachable!("a gateway shard dials nobody: {token:?}")
+            }
             Socket::Received { token, bytes } => {
                 if let Some(slot) = self.slab.slot(token) {
                     self.received(slot, bytes);

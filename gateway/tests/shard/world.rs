@@ -176,7 +176,8 @@ impl World {
         | SocketOperation::Pause(token)
         | SocketOperation::Send(token, _)
         | SocketOperation::Shutdown(token)
-        | SocketOperation::Close(token)) = &operation;
+        | SocketOperation::Close(token)
+        | SocketOperation::Abort(token)) = &operation;
         let token = *token;
         let (current, socket) = self.sockets.get_mut(&token.slot).expect("a socket");
         assert!(*current == token && !socket.closing, "an operation on a closed socket: {operation:?}");
@@ -189,7 +190,7 @@ impl World {
                 socket.sending = Some(gather);
             }
             SocketOperation::Shutdown(_) => socket.shut_down = true,
-            SocketOperation::Close(_) => socket.closing = true,
+            SocketOperation::Close(_) | SocketOperation::Abort(_) => socket.closing = true,
         }
     }
 

@@ -5,15 +5,18 @@ use io_uring::squeue::Flags;
 use io_uring::{opcode, types};
 
 use super::Ring;
-use super::slots::{Phase, in_flight};
+use super::slots::{Phase, in_flight, mark};
 use super::tag::{Kind, Tag};
 use crate::operation::Completion;
 use crate::token::Token;
 
 impl Ring {
     pub(super) fn close(&mut self, token: Token) {
-        let Some(slot) = self.slots.tenant(token) else { return };
+        let Some(slot) = self.slots.tenant_to_close(token) else { return };
         slot.phase = Phase::Draining;
+        if slot.flies(in_flight::DIAL) {
+            self.hang_ups.push(token);
+        }
         if slot.flies(in_flight::BLOCKED) {
             self.called_back.push(token);
         }
@@ -24,12 +27,25 @@ impl Ring {
         self.close_if_drained(token);
     }
 
+    /// As [`Ring::close`], and the peer gets a reset.
+    pub(super) fn abort(&mut self, token: Token) {
+        if let Some(slot) = self.slots.tenant(token) {
+            slot.marks |= mark::RESET;
+        }
+        self.close(token);
+    }
+
     /// Cancels one entry by its tag. (By descriptor would search all that is in flight; by tag it is a look-up.)
     pub(super) fn cancel(&mut self, tag: Tag) {
+        self.cancel_telling(tag, Tag::of_index(Kind::Cancel, 0));
+    }
+
+    /// As [`Ring::cancel`]; `missed` is the tag of its completion, which comes only if it finds nothing.
+    pub(super) fn cancel_telling(&mut self, tag: Tag, missed: Tag) {
         let entry = opcode::AsyncCancel::new(tag.to_bits())
             .build()
             .flags(Flags::SKIP_SUCCESS)
-            .user_data(Tag::of_index(Kind::Cancel, 0).to_bits());
+            .user_data(missed.to_bits());
         // SAFETY: a cancellation names no memory.
         unsafe { self.queue.push(entry) };
     }
@@ -40,10 +56,28 @@ impl Ring {
             return;
         }
         slot.phase = Phase::Closing;
+        if slot.has(mark::RESET) {
+            self.reset_on_close(token.slot);
+        }
         let entry = opcode::Close::new(types::Fixed(token.slot))
             .build()
             .user_data(Tag::of_token(Kind::Close, token).to_bits());
         // SAFETY: a close names no memory.
+        unsafe { self.queue.push(entry) };
+    }
+
+    /// A close that does not linger is a reset (socket(7), SO_LINGER). Submitted before the close, it is done before: an
+    /// option never waits.
+    fn reset_on_close(&mut self, slot: u32) {
+        static AT_ONCE: libc::linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        let length = size_of::<libc::linger>() as u32;
+        let (level, name) = (libc::SOL_SOCKET as u32, libc::SO_LINGER as u32);
+        let value = (&raw const AT_ONCE).cast();
+        let entry = opcode::SetSockOpt::new(types::Fixed(slot), level, name, value, length)
+            .build()
+            .flags(Flags::SKIP_SUCCESS)
+            .user_data(Tag::of_index(Kind::Linger, 0).to_bits());
+        // SAFETY: the entry names a static.
         unsafe { self.queue.push(entry) };
     }
 

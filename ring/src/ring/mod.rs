@@ -30,6 +30,8 @@ mod accepting;
 mod accepts;
 mod buffers;
 mod closing;
+mod dialling;
+mod dials;
 mod queue;
 mod receiving;
 mod sending;
@@ -46,6 +48,7 @@ use io_uring::{cqueue, opcode, types};
 
 use self::accepts::Accepts;
 use self::buffers::Buffers;
+use self::dials::{CHAIN_ENTRIES_MAX, Dials};
 use self::queue::Queue;
 pub(crate) use self::queue::{build, builds_without_array};
 use self::sends::Sends;
@@ -78,6 +81,8 @@ pub struct Settings {
     pub buffer_bytes: u32,
     /// Accepts in flight for each listener. Each holds a slot.
     pub accepts: u16,
+    /// Dials in flight, each in a slot; 0 for a ring that dials nobody. Dialling needs Linux 6.11.
+    pub dials: u32,
 }
 
 impl Default for Settings {
@@ -89,16 +94,19 @@ impl Default for Settings {
             buffers: 64,
             buffer_bytes: 16_384,
             accepts: 16,
+            dials: 0,
         }
     }
 }
 
 impl Settings {
     fn invariants(&self) {
-        let Self { slots, submissions, completions, buffers, buffer_bytes, accepts } = *self;
+        let Self { slots, submissions, completions, buffers, buffer_bytes, accepts, dials } = *self;
         assert!(slots > 0 && submissions > 0 && accepts > 0, "{self:?}");
         assert!(buffers > 0 && buffer_bytes > 0, "{self:?}");
         assert!(completions >= submissions, "io_uring_setup(2) wants it so: {self:?}");
+        let chain_fits = submissions as usize >= CHAIN_ENTRIES_MAX;
+        assert!(dials == 0 || chain_fits, "a dial is submitted as a whole: {self:?}");
     }
 }
 
@@ -139,6 +147,12 @@ pub struct Ring {
     buffers: Buffers,
     sends: Sends,
     accepts: Accepts,
+    dials: Dials,
+    dials_max: u32,
+    /// Dials that the kernel has not got yet.
+    dials_due: VecDeque<Token>,
+    /// Dials that were closed, to be called back next turn.
+    hang_ups: Vec<Token>,
     /// Slots with something to receive, each at most once ([`mark::QUEUED`]).
     readable: VecDeque<u32>,
     /// Tokens that were closed while their send waited for room: the gathers go back next turn.
@@ -150,13 +164,14 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A ring for the calling thread that accepts from `listeners` and is woken by `waker`.
+    /// A ring for the calling thread that accepts from `listeners`, of which there may be none, and is woken by `waker`.
     ///
     /// # Errors
     /// The host can't: see [`SetupError`].
     ///
     /// # Panics
-    /// A size in `settings` is 0, or the completion queue is smaller than the submission queue.
+    /// A size in `settings` is 0, the completion queue is smaller than the submission queue, or that one too small for a
+    /// dial (8 entries).
     pub fn new(settings: Settings, listeners: Vec<Listener>, waker: Waker) -> Result<Self, SetupError> {
         settings.invariants();
         let limit = Limit::descriptors().soft;
@@ -164,6 +179,9 @@ impl Ring {
             return Err(SetupError::DescriptorLimit { slots: settings.slots, limit });
         }
         let queue = Queue::new(settings.submissions, settings.completions)?;
+        if settings.dials > 0 && !queue.can_dial() {
+            return Err(SetupError::DialUnknown { release: crate::probe::kernel_release() });
+        }
         queue
             .submitter()
             .register_files_sparse(settings.slots)
@@ -174,6 +192,10 @@ impl Ring {
             buffers: Buffers::new(settings.buffers, settings.buffer_bytes)?,
             sends: Sends::default(),
             accepts: Accepts::new(listeners, settings.accepts),
+            dials: Dials::default(),
+            dials_max: settings.dials,
+            dials_due: VecDeque::new(),
+            hang_ups: Vec::new(),
             readable: VecDeque::new(),
             called_back: Vec::new(),
             shutdowns: Vec::new(),
@@ -218,6 +240,7 @@ impl Ring {
             Operation::Send(token, gather) => self.send(token, gather),
             Operation::Shutdown(token) => self.shut_down(token),
             Operation::Close(token) => self.close(token),
+            Operation::Abort(token) => self.abort(token),
         }
     }
 
@@ -233,11 +256,13 @@ impl Ring {
         has_mail: impl FnOnce() -> bool,
         mut handle: impl FnMut(Completion<'_>),
     ) -> io::Result<Turn> {
-        let mut completions = self.call_back(&mut handle);
+        let mut completions = self.call_back(&mut handle) + self.start_dials(&mut handle);
+        self.start_hang_ups();
         self.start_shutdowns();
         self.start_accepts();
         let receives = self.start_receives();
-        let timeout = if receives || self.queue.ready() > 0 { Duration::ZERO } else { self.timeout(timeout) };
+        let at_once = receives || self.queue.ready() > 0 || !self.dials_due.is_empty();
+        let timeout = if at_once { Duration::ZERO } else { self.timeout(timeout) };
         let sleep = if timeout.is_zero() { timeout } else { self.sleep(timeout, has_mail) };
         let entered = self.queue.enter(sleep);
         self.waker.awake();
@@ -263,6 +288,8 @@ impl Ring {
             self.sends.len()
         );
         assert_eq!(self.slots.count(|slot| slot.has(mark::QUEUED)), self.readable.len());
+        assert_eq!(self.slots.count(|slot| slot.flies(in_flight::DIAL)), self.dials.len());
+        assert!(self.dials_due.len() <= self.dials.len() && self.dials.len() <= self.dials_max as usize);
         let taken = self.slots.count(|slot| slot.phase != Phase::Free);
         assert_eq!(self.slots.free_count() + taken + self.accepts.in_flight_count(), self.slots.len());
     }
@@ -306,7 +333,7 @@ impl Ring {
         match tag.kind {
             Kind::Accept => self.accepted(tag.index, result, handle),
             Kind::Wake => self.woken(more),
-            Kind::Cancel => {}
+            Kind::Cancel | Kind::Linger => {}
             Kind::Poll => self.polled(self.tenant_of(tag), result, more),
             Kind::Receive => {
                 let nonempty = cqueue::sock_nonempty(entry.flags());
@@ -315,6 +342,9 @@ impl Ring {
             Kind::Send => self.sent(self.tenant_of(tag), result, handle),
             Kind::Shutdown => self.was_shut_down(self.tenant_of(tag)),
             Kind::Close => self.closed(self.tenant_of(tag), result, handle),
+            Kind::Socket => self.socket_refused(self.tenant_of(tag), result, handle),
+            Kind::Dial => self.dialled(self.tenant_of(tag), result, handle),
+            Kind::HangUp => self.hang_up_missed(tag),
         }
     }
 
@@ -351,6 +381,8 @@ impl Drop for Ring {
         }
         self.call_back(&mut |_| ());
         for _ in 0..DRAIN_TURNS_MAX {
+            self.start_dials(&mut |_| ());
+            self.start_hang_ups();
             if self.is_quiet() || self.queue.enter(DRAIN_TURN).is_err() {
                 break;
             }

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use io_uring::types::Timespec;
-use io_uring::{EnterFlags, IoUring, cqueue, squeue};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
 use crate::setup::SetupError;
 
@@ -119,6 +119,33 @@ impl Queue {
         if !pushed {
             self.backlog.push_back(entry);
         }
+    }
+
+    /// Queues linked entries, the last of which ends the chain: all for the same system call, since a chain can't span
+    /// two. False, and nothing is queued, when there is no room even after a call now.
+    ///
+    /// # Safety
+    /// As [`Queue::push`], for each entry.
+    pub(crate) unsafe fn push_chain(&mut self, entries: &[squeue::Entry]) -> bool {
+        if self.room() < entries.len() {
+            self.flush();
+        }
+        if self.room() < entries.len() || !self.backlog.is_empty() {
+            return false;
+        }
+        // SAFETY: the caller's promise is this call's.
+        unsafe { self.ring.submission().push_multiple(entries) }.is_ok()
+    }
+
+    fn room(&mut self) -> usize {
+        let submission = self.ring.submission();
+        submission.capacity() - submission.len()
+    }
+
+    /// Whether the kernel knows all that a dial is made of: its newest part is the bind (6.11).
+    pub(crate) fn can_dial(&self) -> bool {
+        let mut probe = io_uring::Probe::new();
+        self.ring.submitter().register_probe(&mut probe).is_ok() && probe.is_supported(opcode::Bind::CODE)
     }
 
     /// Whether something waits for the next system call.

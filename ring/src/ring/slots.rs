@@ -12,6 +12,8 @@ pub(super) const NO_SEND: u32 = u32::MAX;
 pub(super) enum Phase {
     /// Nobody's, or set aside for an accept under way.
     Free,
+    /// A socket that is to be made and connected.
+    Dialling,
     /// A connected socket.
     Open,
     /// To be closed as soon as nothing is in flight.
@@ -28,6 +30,8 @@ pub(super) mod in_flight {
     pub(in super::super) const SHUTDOWN: u8 = 1 << 3;
     /// Not with the kernel, but with us: a send that waits for room.
     pub(in super::super) const BLOCKED: u8 = 1 << 4;
+    /// The chain of a dial, or one that waits to be started.
+    pub(in super::super) const DIAL: u8 = 1 << 5;
 }
 
 /// Bits of [`Slot::marks`].
@@ -42,13 +46,15 @@ pub(super) mod mark {
     pub(in super::super) const ENDED: u8 = 1 << 3;
     /// The shard wants the socket shut down for sending.
     pub(in super::super) const SHUTDOWN: u8 = 1 << 4;
+    /// The shard wants the socket reset when it is closed.
+    pub(in super::super) const RESET: u8 = 1 << 5;
 }
 
 /// One slot: 16 bytes, for a ring has thousands.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) generation: u32,
-    /// The send in flight or blocked, or [`NO_SEND`].
+    /// The send in flight or blocked, or the dial, or [`NO_SEND`].
     pub(super) send: u32,
     /// The buffer of the receive in flight.
     pub(super) buffer: u16,
@@ -96,9 +102,14 @@ impl Slots {
 
     /// A socket came into the slot.
     pub(super) fn open(&mut self, slot: u32) -> Token {
+        self.occupy(slot, Phase::Open)
+    }
+
+    /// The slot has a tenant from now on.
+    pub(super) fn occupy(&mut self, slot: u32, phase: Phase) -> Token {
         let tenant = &mut self.slots[slot as usize];
         assert!(tenant.phase == Phase::Free && tenant.in_flight == 0, "a slot has one tenant");
-        tenant.phase = Phase::Open;
+        tenant.phase = phase;
         // What stands in a queue or a list outlives the tenant; the rest began with it.
         tenant.marks &= mark::QUEUED;
         self.token(slot)
@@ -127,6 +138,13 @@ impl Slots {
         (slot.generation == token.generation && slot.phase == Phase::Open).then_some(slot)
     }
 
+    /// The token's slot while its tenant is open or dials.
+    pub(super) fn tenant_to_close(&mut self, token: Token) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(token.slot as usize)?;
+        let living = matches!(slot.phase, Phase::Open | Phase::Dialling);
+        (slot.generation == token.generation && living).then_some(slot)
+    }
+
     pub(super) fn count(&self, which: impl Fn(&Slot) -> bool) -> usize {
         self.slots.iter().filter(|slot| which(slot)).count()
     }
@@ -135,8 +153,15 @@ impl Slots {
     pub(super) fn invariants(&self) {
         for slot in &self.slots {
             let idle = slot.in_flight == 0 && slot.send == NO_SEND;
-            assert!(idle || matches!(slot.phase, Phase::Open | Phase::Draining), "{slot:?}");
-            let sends = slot.in_flight & (in_flight::SEND | in_flight::BLOCKED);
+            assert!(
+                idle || matches!(slot.phase, Phase::Open | Phase::Dialling | Phase::Draining),
+                "{slot:?}"
+            );
+            assert_eq!(
+                slot.phase == Phase::Dialling,
+                slot.phase != Phase::Draining && slot.flies(in_flight::DIAL)
+            );
+            let sends = slot.in_flight & (in_flight::SEND | in_flight::BLOCKED | in_flight::DIAL);
             assert_eq!(sends.count_ones(), u32::from(slot.send != NO_SEND), "{slot:?}");
             assert!(
                 !slot.flies(in_flight::BLOCKED) || slot.phase != Phase::Open || slot.flies(in_flight::POLL)

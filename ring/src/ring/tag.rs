@@ -25,6 +25,14 @@ pub(crate) enum Kind {
     Cancel,
     /// Multishot poll of the waker's eventfd.
     Wake,
+    /// First entry of a dial's chain: the socket.
+    Socket,
+    /// The others of the chain, up to the connect.
+    Dial,
+    /// A cancellation of a dial that found nothing.
+    HangUp,
+    /// An option that was refused: it changes nothing.
+    Linger,
 }
 
 impl Kind {
@@ -38,6 +46,10 @@ impl Kind {
             6 => Self::Close,
             7 => Self::Cancel,
             8 => Self::Wake,
+            9 => Self::Socket,
+            10 => Self::Dial,
+            11 => Self::HangUp,
+            12 => Self::Linger,
             _ => unreachable!("the kernel gives back the tags it got"),
         }
     }
@@ -89,7 +101,7 @@ mod tests {
     #[test]
     fn every_kind_survives_the_kernel() {
         let token = Token { slot: u32::MAX, generation: u32::MAX };
-        for bits in 1..=8 {
+        for bits in 1..=12 {
             let tag = Tag::of_token(Kind::from_bits(bits), token);
             assert_eq!(Tag::from_bits(tag.to_bits()), tag);
             assert!(Tag::from_bits(tag.to_bits()).belongs_to(token));

@@ -71,6 +71,8 @@ pub(crate) struct Recorder {
 #[derive(Debug)]
 pub(crate) enum Event {
     Accepted { token: Token, listener: u8, peer: SocketAddr },
+    Connected { token: Token },
+    Refused { token: Token, error: i32 },
     Received { token: Token, bytes: Vec<u8> },
     Ended { token: Token, error: i32 },
     Sent { token: Token, result: i32, gather: Box<Gather> },
@@ -81,6 +83,8 @@ impl Shard for Recorder {
     fn handle(&mut self, completion: Completion<'_>, _: &mut VecDeque<Operation>) {
         self.events.push(match completion {
             Completion::Accepted { token, listener, peer } => Event::Accepted { token, listener, peer },
+            Completion::Connected { token } => Event::Connected { token },
+            Completion::Refused { token, error } => Event::Refused { token, error },
             Completion::Received { token, bytes } => Event::Received { token, bytes: bytes.to_vec() },
             Completion::Ended { token, error } => Event::Ended { token, error },
             Completion::Sent { token, result, gather } => Event::Sent { token, result, gather },
@@ -276,6 +280,7 @@ impl Shard for Echo {
             }
             Completion::Sent { token, result, gather } => self.sent(token, result, gather, operations),
             Completion::Closed { .. } => self.closed += 1,
+            Completion::Connected { .. } | Completion::Refused { .. } => unreachable!("an echo dials nobody"),
         }
     }
 }

@@ -157,7 +157,7 @@ impl Kernel {
                 self.connections[number.0].server.shut_down = true;
                 self.end_shut_down(world, number);
             }
-            Operation::Close(token) => {
+            Operation::Close(token) | Operation::Abort(token) => {
                 let number = self.named(gateway, token);
                 self.connections[number.0].server.closing = true;
                 world.plan_within(self.network.turn_us, KernelEvent::Close(number).into());

@@ -127,6 +127,7 @@ impl GatewaySeat {
             }
             operation::Operation::Shutdown(token) => world.record("shutdown", token.to_bits(), &[]),
             operation::Operation::Close(token) => world.record("close", token.to_bits(), &[]),
+            operation::Operation::Abort(token) => world.record("abort", token.to_bits(), &[]),
         }
         outside.kernel.submit(world, usize::from(self.id.0), operation);
     }
