@@ -1,1 +1,0 @@
-//! The ledger: what each client was told, held against the promises (order, density, duplicates, completeness).
