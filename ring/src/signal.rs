@@ -3,6 +3,8 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::time::Duration;
 
 /// A signal that was sent to the process.
@@ -80,6 +82,18 @@ impl Signals {
             _ => None,
         })
     }
+}
+
+/// Lets the kernel send SIGTERM to the process that `command` starts when the *thread* that starts it ends, in whatever
+/// way: a killed parent leaves no child behind (prctl(2), PR_SET_PDEATHSIG).
+pub fn terminate_with_parent(command: &mut Command) -> &mut Command {
+    let ask = || {
+        // SAFETY: prctl(2) with this option takes a number and touches no memory of ours.
+        let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM as libc::c_ulong) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    // SAFETY: between fork and exec `ask` makes one system call, and allocates nothing and takes no lock.
+    unsafe { command.pre_exec(ask) }
 }
 
 /// Interrupted or taken by another reader: no signal. Anything else is an error.
