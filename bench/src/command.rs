@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::options::Options;
+use crate::server::interrupt;
 
 const EXAMPLES: &str = "\
 Every scenario starts a server of its own, or attaches to a running one with --connect.
@@ -50,7 +51,7 @@ impl Failure {
 #[must_use]
 pub fn main() -> ExitCode {
     let CommandLine { options, scenario } = CommandLine::parse();
-    match run(&options, scenario) {
+    match interrupt::watch().map_err(Failure::failed).and_then(|()| run(&options, scenario)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
             eprintln!("murmuring-bench: {error}");

@@ -1,0 +1,73 @@
+//! The JSON line of a run: everything a figure needs to be believed and drawn. One object a line; names carry their units.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Machine, Program, Summary, Verdict};
+use crate::server::ServerError;
+
+/// One run of one scenario.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// The scenario's name.
+    pub scenario: String,
+    /// When it ended, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// What the scenario was asked to do.
+    pub settings: BTreeMap<String, Value>,
+    /// Where.
+    pub machine: Machine,
+    /// The load generator.
+    pub bench: Program,
+    /// The server; none where the bare kernel was measured, or one that was attached to without its process id.
+    pub server: Option<Program>,
+    /// What was measured, by name.
+    pub figures: BTreeMap<String, f64>,
+    /// Times, by what they are of.
+    pub latencies: BTreeMap<String, Summary>,
+    /// Points of curves, by the curve's name.
+    pub series: BTreeMap<String, Vec<BTreeMap<String, f64>>>,
+    /// CPU time.
+    pub cpu: Cpu,
+    /// Promises, by name.
+    pub verdicts: BTreeMap<String, Verdict>,
+    /// Why the figures are the load generator's own, where they are.
+    pub generator_was_bottleneck: Option<String>,
+    /// What else a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// Who used how much CPU time while the scenario was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cpu {
+    /// Time on the wall, in seconds.
+    pub elapsed_seconds: f64,
+    /// The server, when its process is known.
+    pub server_seconds: Option<f64>,
+    /// The load generator.
+    pub generator_seconds: f64,
+    /// Share of the host's CPU time that was used by anyone, 0 to 1.
+    pub host_busy_share: f64,
+    /// Share of the host's CPU time that the machine below took away.
+    pub host_stolen_share: f64,
+}
+
+impl Line {
+    /// Appends the line to a file.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    ///
+    /// # Panics
+    /// Never: what is in the line can be written as JSON.
+    pub fn append_to(&self, path: &Path) -> Result<(), ServerError> {
+        let text = serde_json::to_string(self).expect("names and numbers") + "\n";
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(ServerError::of_file(path))
+    }
+}

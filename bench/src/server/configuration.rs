@@ -1,0 +1,120 @@
+//! The configuration of a started server: what every run needs, and what a scenario asks for on top.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use crate::options::Engine;
+
+/// Connections a shard is counted on for, by the places of its ring: the kernel spreads connections over listeners by
+/// hash, so a shard gets its share and a few per cent.
+const SHARD_FILL_PER_MILLE: u64 = 965;
+
+/// What a scenario needs of a server that is started for it.
+#[derive(Clone, Debug, Default)]
+pub struct Needs {
+    /// Connections at once.
+    pub connections: u32,
+    /// Keys of the configuration, as `section.key`, and their values.
+    settings: Vec<(&'static str, Value)>,
+}
+
+impl Needs {
+    /// So many connections at once, and the defaults.
+    #[must_use]
+    pub fn connections(connections: u32) -> Self {
+        Self { connections, settings: Vec::new() }
+    }
+
+    /// One more setting, such as `("limits.sends_per_second", 1_000_000)`.
+    ///
+    /// # Panics
+    /// The key names no section.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        assert!(key.contains('.'), "{key} is no section and key");
+        self.settings.push((key, value.into()));
+        self
+    }
+
+    /// Shards that hold the connections when each may open `descriptors`: at least one a CPU.
+    pub(crate) fn shards(&self, cpus: u16, descriptors: u64) -> u16 {
+        let of_one = (descriptors.saturating_mul(SHARD_FILL_PER_MILLE) / 1_000).max(1);
+        let shards = u64::from(self.connections).div_ceil(of_one);
+        u16::try_from(shards).unwrap_or(u16::MAX).max(cpus)
+    }
+}
+
+/// What a started server is given.
+pub(crate) struct Configuration<'a> {
+    pub(crate) client: SocketAddr,
+    pub(crate) api: SocketAddr,
+    pub(crate) secret: &'a str,
+    pub(crate) api_key: &'a str,
+    pub(crate) shards: u16,
+    pub(crate) engine: Engine,
+    pub(crate) data: &'a Path,
+    pub(crate) needs: &'a Needs,
+}
+
+impl Configuration<'_> {
+    /// The file's text.
+    pub(crate) fn to_toml(&self) -> String {
+        let mut file = Table::new();
+        set(&mut file, "listen.client", self.client.to_string().into());
+        set(&mut file, "listen.api", self.api.to_string().into());
+        set(&mut file, "core.shards", i64::from(self.shards).into());
+        set(&mut file, "auth.hs256_secret", self.secret.into());
+        set(&mut file, "auth.api_keys", vec![Value::from(self.api_key)].into());
+        set(&mut file, "store.engine", self.engine.name().into());
+        set(&mut file, "store.path", self.data.to_string_lossy().into_owned().into());
+        // The clients are the bench's own: at the end there is nobody to spare a rush of reconnects.
+        set(&mut file, "drain.spread_ms", 0.into());
+        for (key, value) in &self.needs.settings {
+            set(&mut file, key, value.clone());
+        }
+        file.to_string()
+    }
+}
+
+fn set(file: &mut Table, key: &str, value: Value) {
+    let (section, key) = key.split_once('.').unwrap_or(("", key));
+    let section = file.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(section) = section {
+        section.insert(key.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_million_connections_need_52_shards_of_20_000_descriptors() {
+        assert_eq!(Needs::connections(1_000_000).shards(2, 20_000), 52);
+        assert_eq!(Needs::connections(1_000).shards(2, 20_000), 2);
+        assert_eq!(Needs::connections(3_000_000).shards(2, 1_048_576), 3);
+    }
+
+    #[test]
+    fn what_a_scenario_asks_for_comes_last() {
+        let needs = Needs::connections(1).with("limits.heartbeat_ms", 500).with("drain.spread_ms", 7);
+        let configuration = Configuration {
+            client: "127.0.0.1:1".parse().unwrap(),
+            api: "127.0.0.1:2".parse().unwrap(),
+            secret: "a \"quoted\" one",
+            api_key: "key",
+            shards: 3,
+            engine: Engine::Memory,
+            data: Path::new("/tmp/data"),
+            needs: &needs,
+        };
+        let read: Table = configuration.to_toml().parse().unwrap();
+        assert_eq!(read["limits"]["heartbeat_ms"].as_integer(), Some(500));
+        assert_eq!(read["drain"]["spread_ms"].as_integer(), Some(7));
+        assert_eq!(read["auth"]["hs256_secret"].as_str(), Some("a \"quoted\" one"));
+        assert_eq!(read["auth"]["api_keys"][0].as_str(), Some("key"));
+        assert_eq!(read["core"]["shards"].as_integer(), Some(3));
+    }
+}
