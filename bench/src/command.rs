@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::floor;
 use crate::options::Options;
 use crate::server::interrupt;
 
@@ -24,7 +25,13 @@ struct CommandLine {
 
 /// One variant a scenario: its own options, in its own file under `scenario`.
 #[derive(Debug, Subcommand)]
-enum Scenario {}
+enum Scenario {
+    /// The bare kernel on the same kind of sockets, and the bare disk: the denominator of every ratio
+    Floor(floor::Arguments),
+    /// The other side of `floor`, in a process of its own
+    #[command(hide = true)]
+    Bare(floor::bare::Arguments),
+}
 
 /// Why a run ends with another code than 0.
 #[derive(Debug)]
@@ -64,10 +71,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(_options: &Options, scenario: Option<Scenario>) -> Result<(), Failure> {
-    match scenario {
-        None => Err(Failure::usage("name a scenario: see --help")),
-        Some(scenario) => match scenario {},
+fn run(options: &Options, scenario: Option<Scenario>) -> Result<(), Failure> {
+    match scenario.ok_or_else(|| Failure::usage("name a scenario: see --help"))? {
+        Scenario::Floor(arguments) => floor::run(options, &arguments),
+        Scenario::Bare(arguments) => floor::bare::run(&arguments),
     }
 }
 

@@ -45,9 +45,9 @@ fn machine(machine: &Machine) -> String {
 }
 
 fn cpu(cpu: Cpu) -> String {
-    let server = cpu.server_seconds.map_or("unknown".to_owned(), |seconds| format!("{seconds:.2} s"));
+    let server = cpu.server_seconds.map_or(String::new(), |seconds| format!("server {seconds:.2} s, "));
     format!(
-        "{:.1} s; CPU: server {server}, generator {:.2} s, host {:.0} % busy, {:.0} % stolen",
+        "{:.1} s; CPU: {server}generator {:.2} s, host {:.0} % busy, {:.0} % stolen",
         cpu.elapsed_seconds,
         cpu.generator_seconds,
         cpu.host_busy_share * 100.0,

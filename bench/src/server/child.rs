@@ -1,10 +1,10 @@
-//! A process that the load generator starts: it speaks in lines on stdout, logs to a file, and does not
+//! A process that the load generator starts: it speaks in lines on stdout, listens on stdin, logs to a file, and does not
 //! outlive whoever started it.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{self, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{self, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +25,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Child {
     process: process::Child,
     id: Pid,
+    stdin: Option<ChildStdin>,
     lines: Receiver<String>,
     program: PathBuf,
     log: PathBuf,
@@ -45,7 +46,7 @@ impl Child {
                 command.env_remove(name);
             }
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let spawned = ring::signal::terminate_with_parent(command).spawn();
         let mut process = spawned.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ServerError::NoProgram { path: program.clone() },
@@ -54,9 +55,9 @@ impl Child {
         let id = Pid::from_child(&process);
         interrupt::add_child(id);
         let (sender, lines) = mpsc::sync_channel(LINES_MAX);
-        let stdout = process.stdout.take();
+        let (stdin, stdout) = (process.stdin.take(), process.stdout.take());
         thread::spawn(move || read_lines(stdout, &sender));
-        Ok(Self { process, id, lines, program, log: log.to_owned() })
+        Ok(Self { process, id, stdin, lines, program, log: log.to_owned() })
     }
 
     /// The process id.
@@ -75,6 +76,18 @@ impl Child {
             Err(RecvTimeoutError::Disconnected) => {
                 Err(ServerError::NotStarted { path: self.program.clone(), words: self.words() })
             }
+        }
+    }
+
+    /// Writes a line to its stdin.
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub(crate) fn tell(&mut self, line: &str) -> Result<(), ServerError> {
+        let told = self.stdin.as_mut().map(|stdin| writeln!(stdin, "{line}").and_then(|()| stdin.flush()));
+        match told {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => Err(ServerError::Ended { words: self.words() }),
         }
     }
 
@@ -150,9 +163,10 @@ mod tests {
 
     #[test]
     fn a_process_speaks_in_lines_and_stops_when_told() {
-        let (mut child, _directory) = shell("echo ready; echo go; sleep 60");
+        let (mut child, _directory) = shell("echo ready; read word; echo got $word; sleep 60");
         assert_eq!(child.line(SOON).unwrap(), "ready");
-        assert_eq!(child.line(SOON).unwrap(), "go");
+        child.tell("it").unwrap();
+        assert_eq!(child.line(SOON).unwrap(), "got it");
         child.check().unwrap();
         assert!(!child.stop(SOON).unwrap().success());
     }

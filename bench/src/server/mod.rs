@@ -19,7 +19,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ring::limit::Limit;
 use tempfile::TempDir;
@@ -31,6 +31,7 @@ pub use self::configuration::Needs;
 pub use self::error::ServerError;
 pub use self::kernel::{Kernel, KernelGrowth};
 pub use self::metrics::Metrics;
+pub(crate) use self::port::free as free_port;
 pub use self::process::{Usage, cpu_of};
 pub use self::sample::{Growth, Sample};
 use crate::options::ServerOptions;
@@ -151,13 +152,9 @@ impl Server {
     /// It has ended, or does not answer.
     pub fn sample(&mut self) -> Result<Sample, ServerError> {
         self.check()?;
-        Ok(Sample {
-            at: Instant::now(),
-            server: self.pid.map(Usage::of).transpose()?,
-            generator: Usage::of_this()?,
-            kernel: Kernel::read()?,
-            metrics: self.api.metrics()?,
-        })
+        let server = self.pid.map(Usage::of).transpose()?;
+        let metrics = self.api.metrics()?;
+        Ok(Sample { server, metrics, ..Sample::without_server()? })
     }
 
     /// As [`Server::sample`], after as long as the counters need to catch up with what was before.

@@ -9,8 +9,9 @@ use super::ServerError;
 /// CPU time and memory of a process at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// CPU time of all threads that are and were, in the kernel and outside, in steps of 10 ms. What the kernel does
-    /// for a socket of loopback in the context of the sender counts as the sender's.
+    /// CPU time of all threads that are and were, in the kernel and outside; exact to 10 ms, and to the scheduler's tick
+    /// as long as no thread has ended. What the kernel does for a socket of loopback in the context of the sender counts
+    /// as the sender's.
     pub cpu: Duration,
     /// Threads.
     pub threads: u64,
@@ -60,12 +61,23 @@ pub fn cpu_of(pid: u32) -> Result<Duration, ServerError> {
     Ok(stat(&PathBuf::from(format!("/proc/{pid}")))?.0)
 }
 
-/// CPU time and threads.
+/// CPU time and threads. The ticks count threads that have ended, too; the scheduler's nanoseconds only those that are.
 fn stat(directory: &Path) -> Result<(Duration, u64), ServerError> {
     let path = directory.join("stat");
     let text = read(&path)?;
-    times(&text, rustix::param::clock_ticks_per_second())
-        .ok_or(ServerError::Unexpected { path, what: "utime, stime and num_threads" })
+    let (ticks, threads) = times(&text, rustix::param::clock_ticks_per_second())
+        .ok_or(ServerError::Unexpected { path, what: "utime, stime and num_threads" })?;
+    Ok((ticks.max(scheduled(directory).unwrap_or_default()), threads))
+}
+
+/// CPU time of the threads that are; `None` where the kernel does not tell it or they come and go.
+fn scheduled(directory: &Path) -> Option<Duration> {
+    let mut ns = 0;
+    for thread in fs::read_dir(directory.join("task")).ok()? {
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        ns += text.split_whitespace().next()?.parse::<u64>().ok()?;
+    }
+    Some(Duration::from_nanos(ns))
 }
 
 /// Fields 14, 15 and 20, counted behind the name, which may have spaces and brackets itself.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Kernel, KernelGrowth, Metrics, Usage};
+use super::{Kernel, KernelGrowth, Metrics, ServerError, Usage};
 
 /// One moment.
 #[derive(Clone, Debug)]
@@ -40,6 +40,20 @@ pub struct Growth {
 }
 
 impl Sample {
+    /// This process and the kernel now, where no server is.
+    ///
+    /// # Errors
+    /// `/proc` is not mounted.
+    pub fn without_server() -> Result<Self, ServerError> {
+        Ok(Self {
+            at: Instant::now(),
+            server: None,
+            generator: Usage::of_this()?,
+            kernel: Kernel::read()?,
+            metrics: Metrics::default(),
+        })
+    }
+
     /// What was used since `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Growth {
