@@ -54,10 +54,14 @@ impl Inline {
         if !text.iter().copied().all(in_alphabet) {
             return Err(InvalidId::Alphabet);
         }
+        Ok(Self::of(text))
+    }
+
+    fn of(text: &[u8]) -> Self {
         let mut inline = Self::EMPTY;
         inline.length = text.len() as u8;
         inline.bytes[..text.len()].copy_from_slice(text);
-        Ok(inline)
+        inline
     }
 
     fn as_bytes(&self) -> &[u8] {
@@ -66,6 +70,19 @@ impl Inline {
 
     fn as_str(&self) -> &str {
         core::str::from_utf8(self.as_bytes()).expect("the alphabet of ids is ASCII")
+    }
+}
+
+/// Any of the ids.
+pub trait Id: Copy + fmt::Debug + packing::Text {}
+
+pub(crate) mod packing {
+    /// An id's bytes out of it and back into it, for those who keep ids packed.
+    pub trait Text {
+        fn text(&self) -> &[u8];
+
+        /// The id whose text these bytes were: they are not checked again.
+        fn of_valid(text: &[u8]) -> Self;
     }
 }
 
@@ -88,6 +105,19 @@ macro_rules! id {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
+            }
+        }
+
+        impl Id for $name {}
+
+        impl packing::Text for $name {
+            fn text(&self) -> &[u8] {
+                self.0.as_bytes()
+            }
+
+            fn of_valid(text: &[u8]) -> Self {
+                debug_assert!(text.iter().copied().all(in_alphabet));
+                Self(Inline::of(text))
             }
         }
 

@@ -8,6 +8,7 @@ pub mod event;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod pair;
 pub mod placement;
 pub mod rate;
 pub mod time;
