@@ -96,7 +96,7 @@ impl RouterShard {
     }
 
     fn serve_front(&mut self, place: Place) {
-        let front = self.conversations[place].waiting.pop_front().expect("it was looked at");
+        let front = self.conversations[place].next_waiting().expect("it was looked at");
         self.waiting -= 1;
         match front {
             Waiting::Request(request) => self.serve(place, *request),
@@ -170,7 +170,7 @@ impl RouterShard {
             && let Some(place) = self.loads.pop_front()
         {
             let users = self.unknown_users(place);
-            let conversation = self.conversations[place].key;
+            let conversation = self.conversations[place].key();
             let id = self.store.begin(Pending::Load(place));
             self.counters.loads += 1;
             self.outgoing.push(Operation::Store(id, Request::Load { conversation, users }));
@@ -204,7 +204,7 @@ impl RouterShard {
                     conversation.lamport = loaded.lamport;
                     conversation.standing = Standing::Present(Meta::of(loaded));
                 }
-                let tenant = conversation.key.tenant;
+                let tenant = conversation.key().tenant;
                 self.conversations.make_room_for_members(place);
                 for member in &members {
                     let user = self.keys.user(&UserKey { tenant, user: member.user });

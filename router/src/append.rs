@@ -60,7 +60,7 @@ impl RouterShard {
     /// An event has to name the conversation that it goes to, and whom it comes from.
     pub(crate) fn check_names(&self, place: Place, actor: &Actor, draft: &Draft) -> Result<(), Refusal> {
         let view = draft.view();
-        let here = self.conversations[place].key.conversation;
+        let here = self.conversations[place].key().conversation;
         if &*view.conversation == here.as_str() && &*view.sender == actor.key.user.as_str() {
             Ok(())
         } else {
@@ -125,7 +125,7 @@ impl RouterShard {
             events += items.len();
             bytes += CONVERSATION_BYTES + conversation.appends.flying_bytes();
             places.push(place);
-            conversations.push(ConversationAppend { conversation: conversation.key, items });
+            conversations.push(ConversationAppend { conversation: conversation.key(), items });
         }
         if conversations.is_empty() {
             return;
@@ -250,7 +250,7 @@ impl RouterShard {
         };
         match result {
             Ok((seq, time, duplicate)) => {
-                let conversation = self.conversations[place].key;
+                let conversation = self.conversations[place].key();
                 let answer = ToGateway::Appended { caller, conversation, id, seq, time, duplicate };
                 self.outgoing.answer(caller.gateway, answer);
             }

@@ -131,6 +131,9 @@ impl Appends {
     pub(crate) fn land(&mut self) -> Vec<Flying> {
         let landed = std::mem::take(&mut self.in_flight);
         self.changes -= landed.iter().filter(|flying| flying.is_change).count();
+        if self.next.is_empty() {
+            self.next = VecDeque::new();
+        }
         landed
     }
 

@@ -101,6 +101,13 @@ impl Attaches {
         self.attaches[number.0 as usize].take().expect("an attach that is referred to is under way")
     }
 
+    /// Gives back memory that a storm took, once none is left.
+    pub(crate) fn trim(&mut self) {
+        if self.len() == 0 {
+            *self = Self::default();
+        }
+    }
+
     /// Asserts what must be.
     pub(crate) fn invariants(&self) {
         assert!(self.len() <= ATTACHES_MAX);

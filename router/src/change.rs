@@ -82,6 +82,6 @@ impl RouterShard {
             return Err(BUSY);
         }
         self.has_room_to_append(place)?;
-        event_of(&self.conversations[place].key, actor.key.user.as_str(), id, change)
+        event_of(&self.conversations[place].key(), actor.key.user.as_str(), id, change)
     }
 }

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use protocol::envelope::{Conversation as Shown, ConversationKind, GatewayId, ToRouter};
 use protocol::id::{ConversationKey, UserKey};
+use protocol::pair::PackedConversation;
 
 use crate::appends::Appends;
-use crate::hash::Keys;
 use crate::limits::WAITING_OF_ONE_MAX;
 use crate::members::Members;
 use crate::recent::Recent;
@@ -72,11 +72,13 @@ pub(crate) enum Work {
     Remove,
 }
 
+/// Longer keys take memory of their own.
+const KEY_BYTES_INLINE: usize = 37;
+
 /// One conversation of this shard.
 #[derive(Debug)]
 pub(crate) struct Conversation {
-    /// Which.
-    pub(crate) key: ConversationKey,
+    key: PackedConversation<KEY_BYTES_INLINE>,
     /// Whether there is one.
     pub(crate) standing: Standing,
     /// Last published seq. Never goes back while the conversation stands.
@@ -109,13 +111,13 @@ pub(crate) struct Conversation {
 
 impl Conversation {
     /// A conversation of which nothing is known.
-    pub(crate) fn new(key: ConversationKey, keys: &Keys) -> Self {
+    pub(crate) fn new(key: &ConversationKey) -> Self {
         Self {
-            key,
+            key: key.into(),
             standing: Standing::Unknown,
             head: 0,
             lamport: 0,
-            members: Members::new(keys),
+            members: Members::default(),
             waiting: VecDeque::new(),
             work: Work::None,
             appends: Appends::default(),
@@ -127,6 +129,16 @@ impl Conversation {
             idle_since: None,
             recent_since: 0,
         }
+    }
+
+    /// Which it is.
+    pub(crate) fn key(&self) -> ConversationKey {
+        self.key.key()
+    }
+
+    /// Whether it is this one.
+    pub(crate) fn is(&self, key: &ConversationKey) -> bool {
+        self.key.is(&key.tenant, &key.conversation)
     }
 
     /// Its metadata, where it is known to exist.
@@ -148,7 +160,16 @@ impl Conversation {
     /// As the API shows it; `None` when it is not known to exist.
     pub(crate) fn show(&self) -> Option<Shown> {
         let Meta { kind, title, created, members } = self.meta()?.clone();
-        Some(Shown { key: self.key, kind, title, created, head: self.head, lamport: self.lamport, members })
+        Some(Shown { key: self.key(), kind, title, created, head: self.head, lamport: self.lamport, members })
+    }
+
+    /// Takes the request that waits longest. What many have waited in goes when the last of them does.
+    pub(crate) fn next_waiting(&mut self) -> Option<Waiting> {
+        let next = self.waiting.pop_front();
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+        next
     }
 
     /// True when nothing refers to it and nothing is under way: it may be forgotten.

@@ -1,23 +1,26 @@
 //! The table of conversations: places, the list of idle ones that may be forgotten, and what all of them hold together.
 
+use core::hash::BuildHasher;
 use std::collections::BTreeSet;
 use std::ops::{Index, IndexMut};
 
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 use protocol::event::Event;
 use protocol::id::ConversationKey;
 
 use crate::conversation::{Conversation, Place, Standing};
-use crate::hash::{Keys, Table, UserHash};
+use crate::hash::{Keys, UserHash};
 use crate::limits::{LOAD_USERS_MAX, MEMBERS_OF_ONE_MAX};
 use crate::members::Known;
 
 /// All conversations in memory.
 #[derive(Debug)]
 pub(crate) struct Conversations {
-    keys: Keys,
+    hasher: FixedState,
     places: Vec<Option<Box<Conversation>>>,
     free: Vec<Place>,
-    by_key: Table<ConversationKey, Place>,
+    by_key: HashTable<Place>,
     idle: BTreeSet<(u64, Place)>,
     with_recent: BTreeSet<(u64, Place)>,
     clock: u64,
@@ -49,10 +52,10 @@ impl Conversations {
     /// An empty table.
     pub(crate) fn new(settings: &crate::Settings, keys: Keys) -> Self {
         Self {
-            keys,
+            hasher: keys.hasher(),
             places: Vec::new(),
             free: Vec::new(),
-            by_key: keys.table(),
+            by_key: HashTable::new(),
             idle: BTreeSet::new(),
             with_recent: BTreeSet::new(),
             clock: 0,
@@ -73,7 +76,7 @@ impl Conversations {
 
     /// Where a conversation is, if it is in memory.
     pub(crate) fn find(&self, key: &ConversationKey) -> Option<Place> {
-        self.by_key.get(key).copied()
+        self.by_key.find(self.hasher.hash_one(key), |&place| self[place].is(key)).copied()
     }
 
     /// Where a conversation is; makes a place for it. `None`: the table is full of conversations in use.
@@ -85,7 +88,7 @@ impl Conversations {
         if self.len() >= self.conversations_max && !self.forget_oldest() {
             return None;
         }
-        let conversation = Some(Box::new(Conversation::new(*key, &self.keys)));
+        let conversation = Some(Box::new(Conversation::new(key)));
         let place = match self.free.pop() {
             Some(place) => place,
             None => {
@@ -94,7 +97,10 @@ impl Conversations {
             }
         };
         self.places[place.0 as usize] = conversation;
-        self.by_key.insert(*key, place);
+        let Self { hasher, places, by_key, .. } = self;
+        by_key.insert_unique(hasher.hash_one(key), place, |other| {
+            hasher.hash_one(places[other.0 as usize].as_ref().expect("a place in the index is taken").key())
+        });
         Some(place)
     }
 
@@ -136,7 +142,11 @@ impl Conversations {
         self.clear_members(place);
         let conversation =
             self.places[place.0 as usize].take().expect("a place that is referred to is taken");
-        self.by_key.remove(&conversation.key);
+        let hash = self.hasher.hash_one(conversation.key());
+        match self.by_key.find_entry(hash, |&other| other == place) {
+            Ok(entry) => entry.remove(),
+            Err(_) => unreachable!("a conversation is in the index"),
+        };
         self.free.push(place);
     }
 

@@ -85,7 +85,7 @@ impl RouterShard {
     ) -> Result<Vec<Member>, Refusal> {
         let mut seen = std::collections::BTreeSet::new();
         members.retain(|member| seen.insert(member.user));
-        creatable(self.conversations[place].key.conversation.as_str(), kind, members.len())?;
+        creatable(self.conversations[place].key().conversation.as_str(), kind, members.len())?;
         check_title(title)?;
         if members.len() > CREATE_MEMBERS_MAX {
             return Err(Refusal::new(
@@ -135,7 +135,7 @@ impl RouterShard {
         while self.store.has_room()
             && let Some(place) = self.creates.pop_front()
         {
-            let key = self.conversations[place].key;
+            let key = self.conversations[place].key();
             let Creation { kind, title, members, .. } = &self.creations[&place];
             let first = &members[..members.len().min(CREATE_MEMBERS_A_TRANSACTION)];
             let conversation = Conversation {
@@ -175,7 +175,7 @@ impl RouterShard {
         conversation.head = created.head;
         conversation.lamport = created.lamport;
         conversation.standing = Standing::Present(Meta::of(created));
-        let (key, head) = (conversation.key, conversation.head);
+        let (key, head) = (conversation.key(), conversation.head);
         for member in &first {
             let user = self.keys.user(&UserKey { tenant: key.tenant, user: member.user });
             self.conversations.make_room_for_members(place);
@@ -189,7 +189,7 @@ impl RouterShard {
     fn announce_first(&mut self, place: Place, after: u64) {
         let first = self.creations[&place].members.iter().take(CREATE_MEMBERS_A_TRANSACTION);
         let users = first.map(|member| member.user).collect();
-        self.announcements.add(self.conversations[place].key, users, true, after);
+        self.announcements.add(self.conversations[place].key(), users, true, after);
     }
 
     /// Adds the members that one transaction could not. Those who are members already change nothing.
@@ -202,7 +202,7 @@ impl RouterShard {
         if rest.is_empty() {
             return self.answer_create(place);
         }
-        let key = self.conversations[place].key;
+        let key = self.conversations[place].key();
         for Member { user, role } in rest {
             let id = founding_id(&user);
             let change = Change::Join { user, role };
@@ -262,7 +262,7 @@ impl RouterShard {
         let request = protocol::envelope::ToRouter::Create {
             caller,
             actor,
-            conversation: conversation.key,
+            conversation: conversation.key(),
             kind,
             title,
             members: members.into(),

@@ -23,7 +23,7 @@ impl RouterShard {
         }
         let time = self.now.unix_ms;
         let event = draft.seal(0, time, self.lamport.next(time));
-        let conversation = self.conversations[place].key;
+        let conversation = self.conversations[place].key();
         self.outgoing.answer(caller.gateway, ToGateway::Signalled { caller, conversation, id, time });
         self.tell_room(place, |conversation| ToGateway::Signal { conversation, event: event.clone() });
     }

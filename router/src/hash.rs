@@ -12,6 +12,13 @@ pub(crate) type Table<K, V> = hashbrown::HashMap<K, V, foldhash::fast::FixedStat
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct UserHash([u64; 2]);
 
+impl UserHash {
+    /// Half of it, for tables: uniform, and keyed already.
+    pub(crate) const fn word(self) -> u64 {
+        self.0[0]
+    }
+}
+
 /// The keys of one shard's hashes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keys {
@@ -28,7 +35,12 @@ impl Keys {
 
     /// An empty table.
     pub(crate) fn table<K, V>(&self) -> Table<K, V> {
-        Table::with_hasher(foldhash::fast::FixedState::with_seed(self.seed))
+        Table::with_hasher(self.hasher())
+    }
+
+    /// What hashes the keys of tables.
+    pub(crate) fn hasher(&self) -> foldhash::fast::FixedState {
+        foldhash::fast::FixedState::with_seed(self.seed)
     }
 
     /// A user's hash.

@@ -25,19 +25,19 @@ impl RouterShard {
         let (received, read) = (received.map(|seq| seq.min(head)), read.map(|seq| seq.min(head)));
         let mut moved = Moved { received: None, read };
         if actor.authority == Authority::User {
-            let known = conversation.members.get_mut(self.keys.user(&actor.key));
+            let hash = self.keys.user(&actor.key);
+            let known = conversation.members.get(hash);
             let Some(known) = known.filter(|known| known.role.is_some()) else { return };
             moved.received = received.filter(|&seq| seq > known.received);
             moved.read = read.filter(|&seq| seq > known.read);
-            known.received = known.received.max(moved.received.unwrap_or(0));
-            known.read = known.read.max(moved.read.unwrap_or(0));
+            conversation.members.moved(hash, moved.received, moved.read);
         }
         // A cursor of a device may move behind the one that the user has reached on another.
         if received.is_none() && moved.read.is_none() {
             return;
         }
         let user = actor.key.user;
-        let mark = Mark { conversation: conversation.key, user, device, received, read: moved.read };
+        let mark = Mark { conversation: conversation.key(), user, device, received, read: moved.read };
         self.counters.marks_dropped += u64::from(!self.marks.add(mark));
         if actor.authority == Authority::User && moved != Moved::default() {
             self.receipt(place, user, moved);

@@ -71,6 +71,13 @@ impl Openings {
         self.openings[number.0 as usize].take().expect("an opening that is referred to is under way")
     }
 
+    /// Gives back memory that a storm took, once none is left.
+    pub(crate) fn trim(&mut self) {
+        if self.len() == 0 {
+            *self = Self::default();
+        }
+    }
+
     /// Asserts the bounds.
     pub(crate) fn invariants(&self) {
         assert!(self.len() <= OPENINGS_MAX);

@@ -6,6 +6,7 @@ use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
 
 use crate::Operation;
 use crate::limits::{RETRY_MS, RETURNED_A_ROUND};
+use crate::shrink;
 
 /// What waits for one mailbox.
 #[derive(Debug)]
@@ -152,6 +153,11 @@ impl Outgoing {
     /// When something is to be tried again.
     pub(crate) fn deadline(&self) -> Option<u64> {
         [self.gateways.deadline(), self.routers.deadline()].into_iter().flatten().min()
+    }
+
+    /// Gives back memory that a storm took.
+    pub(crate) fn trim(&mut self) {
+        shrink::queue(&mut self.operations);
     }
 
     /// Asserts that the sums are right.

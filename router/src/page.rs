@@ -91,7 +91,7 @@ impl RouterShard {
         }
         let limit = limit.clamp(1, PAGE_EVENTS_MAX);
         let conversation = &self.conversations[place];
-        let (key, head) = (conversation.key, conversation.head);
+        let (key, head) = (conversation.key(), conversation.head);
         if let Some(page) = conversation.recent.page(range, usize::from(limit), head) {
             self.counters.pages_recent += 1;
             let (events, more) = (page.events, page.more);
@@ -120,7 +120,7 @@ impl RouterShard {
         }
         let events = self.cut_unpublished(place, page.events);
         let conversation = &self.conversations[place];
-        let (key, head) = (conversation.key, conversation.head);
+        let (key, head) = (conversation.key(), conversation.head);
         let last = events.last().map(Event::seq);
         if conversation.recent.is_empty() && last == Some(head) {
             self.remember_page(place, &events);
@@ -152,7 +152,7 @@ impl RouterShard {
     pub(crate) fn backlog(&mut self, place: Place, caller: Caller, after: u64, limit: u16) {
         let limit = limit.clamp(1, PAGE_EVENTS_MAX);
         let conversation = &self.conversations[place];
-        let (key, head) = (conversation.key, conversation.head);
+        let (key, head) = (conversation.key(), conversation.head);
         if let Some(page) = conversation.recent.page(Range::After(after), usize::from(limit), head) {
             self.counters.pages_recent += 1;
             return self.answer_backlog(place, caller, after, page.events.into_vec());
@@ -170,7 +170,7 @@ impl RouterShard {
         }
         let events = self.cut_unpublished(place, events);
         let Self { conversations, outgoing, .. } = self;
-        let (conversation, head) = (conversations[place].key, conversations[place].head);
+        let (conversation, head) = (conversations[place].key(), conversations[place].head);
         let answer = ToGateway::Backlog { caller, conversation, after, events, head, refused: None };
         outgoing.answer(caller.gateway, answer);
     }
@@ -178,7 +178,7 @@ impl RouterShard {
     fn refuse_backlog(&mut self, place: Place, caller: Caller, after: u64, refusal: Refusal) {
         self.count_refusal(&refusal);
         let Self { conversations, outgoing, .. } = self;
-        let (conversation, head) = (conversations[place].key, conversations[place].head);
+        let (conversation, head) = (conversations[place].key(), conversations[place].head);
         let (events, refused) = (Box::default(), Some(refusal));
         outgoing.answer(
             caller.gateway,
@@ -198,7 +198,7 @@ impl RouterShard {
         if let Err(refusal) = self.access(place, &actor).read() {
             return self.refuse_caller(caller, None, refusal);
         }
-        let conversation = self.conversations[place].key;
+        let conversation = self.conversations[place].key();
         let request = Request::Members { conversation, after, limit: limit.clamp(1, MEMBERS_PAGE_MAX) };
         if self.read(Read::Members(caller), request).is_none() {
             self.refuse_caller(caller, None, BUSY);

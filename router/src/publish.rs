@@ -80,7 +80,7 @@ impl RouterShard {
     }
 
     fn fan_out(&mut self, place: Place, events: &[Event]) {
-        let (key, interest) = (self.conversations[place].key, self.conversations[place].interest.clone());
+        let (key, interest) = (self.conversations[place].key(), self.conversations[place].interest.clone());
         self.counters.fan_out.record(interest.len() as u64);
         for gateway in interest {
             if self.behind.contains(gateway, place) {
@@ -109,7 +109,7 @@ impl RouterShard {
     }
 
     fn take_role(&mut self, place: Place, user: UserId, role: Option<Role>, joined: bool, seq: u64) {
-        let key = self.conversations[place].key;
+        let key = self.conversations[place].key();
         let user_key = UserKey { tenant: key.tenant, user };
         self.conversations.make_room_for_members(place);
         self.conversations.learn(place, self.keys.user(&user_key), Known { role, read: 0, received: 0 });
@@ -148,7 +148,7 @@ impl RouterShard {
         let told = self.behind.take(self.now.monotonic_ms, |gateway| outgoing.is_open(gateway));
         for (gateway, place) in told {
             let conversation = &self.conversations[place];
-            let head = ToGateway::Head { conversation: conversation.key, head: conversation.head };
+            let head = ToGateway::Head { conversation: conversation.key(), head: conversation.head };
             self.counters.heads += 1;
             self.outgoing.push(Operation::ToGateway(gateway, head));
         }
@@ -156,7 +156,7 @@ impl RouterShard {
 
     /// An ephemeral envelope to everybody in the conversation. Where there is no room it is dropped.
     pub(crate) fn tell_room(&mut self, place: Place, envelope: impl Fn(ConversationKey) -> ToGateway) {
-        let (key, interest) = (self.conversations[place].key, self.conversations[place].interest.clone());
+        let (key, interest) = (self.conversations[place].key(), self.conversations[place].interest.clone());
         for gateway in interest {
             if self.outgoing.is_open(gateway) {
                 self.outgoing.push(Operation::ToGateway(gateway, envelope(key)));
@@ -183,7 +183,7 @@ impl RouterShard {
             let conversation = &mut self.conversations[place];
             conversation.pins += 1;
             let request = Request::Page {
-                conversation: conversation.key,
+                conversation: conversation.key(),
                 range: Range::After(conversation.head),
                 limit: PAGE_EVENTS_MAX,
                 bytes_max: PAGE_BYTES_MAX as u32,

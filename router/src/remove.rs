@@ -28,7 +28,7 @@ impl RouterShard {
         while self.store.has_room()
             && let Some((place, caller)) = self.removes.pop_front()
         {
-            let conversation = self.conversations[place].key;
+            let conversation = self.conversations[place].key();
             let id = self.store.begin(Pending::Remove(place, caller));
             let request = Request::Remove { epoch: self.epoch, conversation };
             self.outgoing.push(Operation::Store(id, request));
@@ -40,7 +40,7 @@ impl RouterShard {
         self.conversations[place].work = Work::None;
         match outcome {
             Outcome::Removed { existed, members } => {
-                let key = self.conversations[place].key;
+                let key = self.conversations[place].key();
                 self.vanish(place);
                 self.announcements.add(key, members, false, 0);
                 if existed {

@@ -28,6 +28,7 @@ use crate::receipts::Receipts;
 use crate::refusal::NOT_FOUND;
 use crate::request;
 use crate::seen::Seen;
+use crate::shrink;
 use crate::store::{Pending, Read, StoreRequests};
 use crate::typing::Typing;
 use crate::users::Users;
@@ -43,6 +44,8 @@ pub struct RouterShard {
     pub(crate) epoch: Epoch,
     pub(crate) keys: Keys,
     pub(crate) now: Now,
+    /// When memory was last given back, in monotonic milliseconds.
+    trimmed_ms: u64,
     pub(crate) lamport: Lamport,
     pub(crate) counters: Counters,
     pub(crate) outgoing: Outgoing,
@@ -97,6 +100,7 @@ impl RouterShard {
             epoch,
             keys,
             now: Now::default(),
+            trimmed_ms: 0,
             lamport: Lamport::default(),
             counters: Counters::default(),
             outgoing: Outgoing::new(),
@@ -120,7 +124,7 @@ impl RouterShard {
             marks: Marks::default(),
             receipts: Receipts::default(),
             typing: Typing::new(&keys),
-            users: Users::new(&settings, &keys),
+            users: Users::new(&settings),
             openings: Openings::default(),
             watches: Watches::new(&settings, &keys),
             seen: Seen::default(),
@@ -142,9 +146,28 @@ impl RouterShard {
                 self.counters.required_returned += 1;
                 self.outgoing.router_full(router, envelope, now.monotonic_ms);
             }
-            Completion::Tick => {}
+            Completion::Tick => self.trim(),
         }
         self.settle();
+    }
+
+    /// Now and then gives back the memory that a storm took.
+    fn trim(&mut self) {
+        let now_ms = self.now.monotonic_ms;
+        if now_ms < self.trimmed_ms + shrink::EVERY_MS {
+            return;
+        }
+        self.trimmed_ms = now_ms;
+        self.outgoing.trim();
+        self.users.trim();
+        self.attaches.trim();
+        self.openings.trim();
+        shrink::list(&mut self.touched);
+        for places in [&mut self.batches, &mut self.loads, &mut self.creates] {
+            shrink::queue(places);
+        }
+        shrink::queue(&mut self.removes);
+        shrink::queue(&mut self.reads);
     }
 
     fn envelope(&mut self, request: ToRouter) {

@@ -1,18 +1,23 @@
 //! The users with sessions: who is online, and by which connections to reach them. At most 64 bytes a session of a
-//! user with one.
+//! user with one, and the user's share of an index.
 
 use std::collections::VecDeque;
 
 use protocol::envelope::{Caller, GatewayId};
 use protocol::id::UserKey;
 
+use crate::chunks::Chunks;
 use crate::compact::CompactUser;
-use crate::hash::{Keys, Table, UserHash};
+use crate::hash::UserHash;
 use crate::limits::SESSIONS_OF_ONE_MAX;
 use crate::openings::OpeningNumber;
+use crate::people::{People, User};
+use crate::shrink;
 
 /// The end of a list of sessions, and no opening.
 const NONE: u32 = u32::MAX;
+/// Sessions of one chunk of their table.
+const CHUNK: usize = 512;
 
 /// One session: a connection on which a user is.
 #[derive(Clone, Copy, Debug)]
@@ -25,23 +30,7 @@ struct Session {
     heard: bool,
 }
 
-/// One user with sessions, or with one that broke off a moment ago.
-#[derive(Clone, Copy, Debug)]
-struct User {
-    first: u32,
-    /// The node in `leaving` that may end this user's time online; 0: none.
-    lingering: u32,
-    sessions: u16,
-    heard: u16,
-}
-
-const _: () = assert!(size_of::<Session>() + size_of::<(UserHash, User)>() <= 64);
-
-impl User {
-    const fn is_online(&self) -> bool {
-        self.heard > 0 || self.lingering != 0
-    }
-}
+const _: () = assert!(size_of::<Session>() + size_of::<User>() <= 64);
 
 /// A user who goes offline at `due` unless it is heard again.
 #[derive(Debug)]
@@ -98,9 +87,11 @@ pub(crate) struct Gone {
 /// All users with sessions.
 #[derive(Debug)]
 pub(crate) struct Users {
-    users: Table<UserHash, User>,
-    sessions: Vec<Session>,
-    free: Vec<u32>,
+    people: People,
+    sessions: Chunks<Session, CHUNK>,
+    /// The first free place in `sessions`; the next one is its `next`.
+    free: u32,
+    count: usize,
     leaving: VecDeque<Leaving>,
     last_number: u32,
     sessions_max: usize,
@@ -109,11 +100,12 @@ pub(crate) struct Users {
 
 impl Users {
     /// Nobody.
-    pub(crate) fn new(settings: &crate::Settings, keys: &Keys) -> Self {
+    pub(crate) fn new(settings: &crate::Settings) -> Self {
         Self {
-            users: keys.table(),
-            sessions: Vec::new(),
-            free: Vec::new(),
+            people: People::new(),
+            sessions: Chunks::new(),
+            free: NONE,
+            count: 0,
             leaving: VecDeque::new(),
             last_number: 0,
             sessions_max: settings.sessions_max as usize,
@@ -123,19 +115,19 @@ impl Users {
 
     /// How many sessions there are.
     pub(crate) fn sessions(&self) -> usize {
-        self.sessions.len() - self.free.len()
+        self.count
     }
 
     /// True when the user has a session that was heard of lately.
     pub(crate) fn is_online(&self, hash: UserHash) -> bool {
-        self.users.get(&hash).is_some_and(User::is_online)
+        self.people.get(hash).is_some_and(User::is_online)
     }
 
     /// The user's sessions, newest first.
     pub(crate) fn reach(&self, hash: UserHash) -> Vec<Reach> {
         self.list(hash)
             .map(|index| {
-                let session = &self.sessions[index as usize];
+                let session = &self.sessions[index];
                 let opening = (session.opening != NONE).then_some(OpeningNumber(session.opening));
                 Reach { gateway: session.gateway, connection: session.connection, opening }
             })
@@ -143,16 +135,16 @@ impl Users {
     }
 
     fn list(&self, hash: UserHash) -> impl Iterator<Item = u32> {
-        let mut at = self.users.get(&hash).map_or(NONE, |user| user.first);
+        let mut at = self.people.get(hash).map_or(NONE, |user| user.first);
         std::iter::from_fn(move || {
             let index = at;
-            at = self.sessions.get(index as usize)?.next;
+            at = self.sessions.get(index)?.next;
             Some(index)
         })
     }
 
     fn find(&self, hash: UserHash, wanted: impl Fn(&Session) -> bool) -> Option<u32> {
-        self.list(hash).find(|&index| wanted(&self.sessions[index as usize]))
+        self.list(hash).find(|&index| wanted(&self.sessions[index]))
     }
 
     fn find_caller(&self, hash: UserHash, caller: &Caller) -> Option<u32> {
@@ -164,7 +156,7 @@ impl Users {
     /// Takes out the session of this device, if there is one: another connection has it now.
     pub(crate) fn replace(&mut self, hash: UserHash, device: u64) -> Option<Reach> {
         let index = self.find(hash, |session| session.device == device)?;
-        let Session { gateway, connection, opening, .. } = self.sessions[index as usize];
+        let Session { gateway, connection, opening, .. } = self.sessions[index];
         self.unlink(hash, index);
         Some(Reach { gateway, connection, opening: (opening != NONE).then_some(OpeningNumber(opening)) })
     }
@@ -181,44 +173,45 @@ impl Users {
         if self.sessions() >= self.sessions_max {
             return Err(Refused::Full);
         }
-        let before = self.users.get(&hash).copied();
-        let user = before.unwrap_or(User { first: NONE, lingering: 0, sessions: 0, heard: 0 });
+        let user = self.people.open(hash);
         if user.sessions >= SESSIONS_OF_ONE_MAX {
             return Err(Refused::TooMany);
         }
         let Caller { gateway, connection, .. } = *caller;
         let session =
             Session { device, connection, next: user.first, opening: opening.0, gateway, heard: true };
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.sessions[index as usize] = session;
-                index
-            }
-            None => {
-                self.sessions.push(session);
-                (self.sessions.len() - 1) as u32
-            }
-        };
-        let after = User { first: index, lingering: 0, sessions: user.sessions + 1, heard: user.heard + 1 };
-        self.users.insert(hash, after);
+        let index = Self::place(&mut self.sessions, &mut self.free, session);
+        self.count += 1;
+        (user.first, user.lingering) = (index, 0);
+        user.sessions += 1;
+        user.heard += 1;
         Ok(if was_online { Turn::Same } else { Turn::Came })
+    }
+
+    fn place(sessions: &mut Chunks<Session, CHUNK>, free: &mut u32, session: Session) -> u32 {
+        if *free == NONE {
+            return sessions.push(session);
+        }
+        let index = *free;
+        *free = std::mem::replace(&mut sessions[index], session).next;
+        index
     }
 
     /// The session's chat list is here.
     pub(crate) fn opened(&mut self, hash: UserHash, caller: &Caller) -> bool {
         let index = self.find_caller(hash, caller);
-        index.map(|index| self.sessions[index as usize].opening = NONE).is_some()
+        index.map(|index| self.sessions[index].opening = NONE).is_some()
     }
 
     /// A session fell silent for the offline time, or was heard again.
     pub(crate) fn heard(&mut self, hash: UserHash, caller: &Caller, heard: bool) -> Turn {
         let Some(index) = self.find_caller(hash, caller) else { return Turn::Same };
-        let session = &mut self.sessions[index as usize];
+        let session = &mut self.sessions[index];
         if session.heard == heard {
             return Turn::Same;
         }
         session.heard = heard;
-        let user = self.users.get_mut(&hash).expect("a session has a user");
+        let user = self.people.get_mut(hash).expect("a session has a user");
         let before = user.is_online();
         user.heard = if heard { user.heard + 1 } else { user.heard - 1 };
         match (before, user.is_online()) {
@@ -239,9 +232,9 @@ impl Users {
     ) -> Turn {
         let Some(index) = self.find_caller(hash, caller) else { return Turn::Same };
         let before = self.is_online(hash);
-        let was_heard = self.sessions[index as usize].heard;
+        let was_heard = self.sessions[index].heard;
         self.unlink(hash, index);
-        let state = self.users.get_mut(&hash).expect("a session has a user");
+        let state = self.people.get_mut(hash).expect("a session has a user");
         if normal && state.sessions == 0 {
             state.lingering = 0;
         } else if !normal && was_heard && state.heard == 0 {
@@ -253,16 +246,17 @@ impl Users {
     }
 
     fn unlink(&mut self, hash: UserHash, index: u32) {
-        let Session { next, heard, .. } = self.sessions[index as usize];
-        let previous = self.list(hash).find(|&other| self.sessions[other as usize].next == index);
-        let user = self.users.get_mut(&hash).expect("a session has a user");
+        let Session { next, heard, .. } = self.sessions[index];
+        let previous = self.list(hash).find(|&other| self.sessions[other].next == index);
+        let user = self.people.get_mut(hash).expect("a session has a user");
         user.sessions -= 1;
         user.heard -= u16::from(heard);
         match previous {
-            Some(previous) => self.sessions[previous as usize].next = next,
+            Some(previous) => self.sessions[previous].next = next,
             None => user.first = next,
         }
-        self.free.push(index);
+        self.sessions[index].next = std::mem::replace(&mut self.free, index);
+        self.count -= 1;
     }
 
     /// The user's last session that was heard broke off: the user stays online for a while. Not when too many do so.
@@ -272,7 +266,7 @@ impl Users {
         }
         self.last_number = self.last_number.wrapping_add(1).max(1);
         let number = self.last_number;
-        self.users.get_mut(&hash).expect("a session has a user").lingering = number;
+        self.people.get_mut(hash).expect("a session has a user").lingering = number;
         let due = now_ms + self.offline_ms;
         self.leaving.push_back(Leaving {
             due,
@@ -284,8 +278,8 @@ impl Users {
     }
 
     fn drop_if_empty(&mut self, hash: UserHash) {
-        if self.users.get(&hash).is_some_and(|user| user.sessions == 0 && user.lingering == 0) {
-            self.users.remove(&hash);
+        if self.people.get(hash).is_some_and(|user| user.sessions == 0 && user.lingering == 0) {
+            self.people.remove(hash);
         }
     }
 
@@ -293,7 +287,7 @@ impl Users {
     pub(crate) fn gone(&mut self, now_ms: u64) -> Option<Gone> {
         while self.leaving.front().is_some_and(|leaving| leaving.due <= now_ms) {
             let Leaving { number, user, hash, last_heard, .. } = self.leaving.pop_front()?;
-            let Some(state) = self.users.get_mut(&hash).filter(|state| state.lingering == number) else {
+            let Some(state) = self.people.get_mut(hash).filter(|state| state.lingering == number) else {
                 continue;
             };
             state.lingering = 0;
@@ -311,15 +305,20 @@ impl Users {
         self.leaving.front().map(|leaving| leaving.due)
     }
 
+    /// Gives back memory that a storm took.
+    pub(crate) fn trim(&mut self) {
+        shrink::queue(&mut self.leaving);
+    }
+
     /// Asserts the bounds and that users and sessions agree.
     pub(crate) fn invariants(&self) {
         assert!(self.sessions() <= self.sessions_max);
         assert!(self.leaving.len() <= self.sessions_max);
         let mut sessions = 0;
-        for (&hash, user) in &self.users {
+        for (hash, user) in self.people.iter() {
             assert!(user.sessions > 0 || user.lingering != 0);
             assert!(user.sessions <= SESSIONS_OF_ONE_MAX);
-            let heard = self.list(hash).filter(|&index| self.sessions[index as usize].heard).count();
+            let heard = self.list(hash).filter(|&index| self.sessions[index].heard).count();
             assert_eq!(self.list(hash).count(), usize::from(user.sessions));
             assert_eq!(heard, usize::from(user.heard));
             sessions += usize::from(user.sessions);
