@@ -15,6 +15,7 @@ pub mod random;
 mod ring;
 pub mod setup;
 pub mod signal;
+pub mod spare;
 pub mod token;
 pub mod waker;
 

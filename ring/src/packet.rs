@@ -5,6 +5,8 @@
 
 use std::rc::Rc;
 
+use crate::spare::Spare;
+
 /// Most packets in one gather.
 pub const GATHER_PACKETS_MAX: usize = 64;
 
@@ -25,21 +27,25 @@ impl Packet {
 /// Where packets get their memory and leave it.
 #[derive(Debug)]
 pub struct PacketPool {
-    free: Vec<Rc<Vec<u8>>>,
-    free_max: usize,
+    free: Spare<Rc<Vec<u8>>>,
     packet_bytes_kept_max: usize,
+    /// Capacity of all that is free, and its bound.
+    free_bytes: usize,
+    free_bytes_max: usize,
 }
 
 impl PacketPool {
-    /// A pool that keeps at most `free_max` unused buffers, none larger than `packet_bytes_kept_max`.
+    /// A pool that keeps at most `free_max` unused buffers of `free_bytes_max` together, none larger than
+    /// `packet_bytes_kept_max`.
     #[must_use]
-    pub fn new(free_max: usize, packet_bytes_kept_max: usize) -> Self {
-        Self { free: Vec::new(), free_max, packet_bytes_kept_max }
+    pub const fn new(free_max: usize, free_bytes_max: usize, packet_bytes_kept_max: usize) -> Self {
+        Self { free: Spare::new(free_max), packet_bytes_kept_max, free_bytes: 0, free_bytes_max }
     }
 
     /// Makes a packet of what `write` appends to an empty buffer.
     pub fn packet(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Packet {
-        let mut bytes = self.free.pop().unwrap_or_default();
+        let mut bytes = self.free.take().unwrap_or_default();
+        self.free_bytes -= bytes.capacity();
         let buffer = Rc::get_mut(&mut bytes).expect("a free buffer has one holder");
         buffer.clear();
         write(buffer);
@@ -48,12 +54,21 @@ impl PacketPool {
 
     /// Takes a packet back; the last holder's return frees the buffer for the next.
     pub fn release(&mut self, packet: Packet) {
+        let capacity = packet.bytes.capacity();
         let keep = Rc::strong_count(&packet.bytes) == 1
-            && self.free.len() < self.free_max
-            && packet.bytes.capacity() <= self.packet_bytes_kept_max;
+            && capacity <= self.packet_bytes_kept_max
+            && self.free_bytes + capacity <= self.free_bytes_max
+            && !self.free.is_full();
         if keep {
-            self.free.push(packet.bytes);
+            self.free_bytes += capacity;
+            self.free.put(packet.bytes);
         }
+    }
+
+    /// Gives back half of the memory that no packet has needed since the last call.
+    pub fn trim(&mut self) {
+        self.free.trim();
+        self.free_bytes = self.free.iter().map(|bytes| bytes.capacity()).sum();
     }
 }
 

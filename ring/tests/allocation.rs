@@ -55,8 +55,13 @@ fn ten_thousand_messages_allocate_nothing() {
 
 #[test]
 fn the_counter_counts() {
-    let (count, bytes) = (Counting::count(), Counting::bytes());
-    let boxed = std::hint::black_box(Box::new([0_u8; 100]));
+    let (count, bytes, live) = (Counting::count(), Counting::bytes(), Counting::live());
+    let boxed = std::hint::black_box(vec![0_u8; 100]);
     assert_eq!((Counting::count() - count, Counting::bytes() - bytes), (1, 100));
-    drop(boxed);
+    assert_eq!(Counting::live() - live, 100);
+    let mut grown = boxed;
+    grown.reserve_exact(200);
+    assert_eq!((Counting::count() - count, Counting::live() - live), (2, 300));
+    drop(grown);
+    assert_eq!(Counting::live(), live);
 }

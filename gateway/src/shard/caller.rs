@@ -77,7 +77,7 @@ impl GatewayShard {
 
     pub(super) fn user_key(&self, slot: u32) -> UserKey {
         let connection = &self.slab[slot];
-        UserKey { tenant: self.tenants.get(connection.tenant), user: connection.user }
+        UserKey { tenant: self.tenants.get(connection.tenant), user: connection.user() }
     }
 
     pub(super) fn conversation_key(&self, slot: u32, conversation: ConversationId) -> ConversationKey {

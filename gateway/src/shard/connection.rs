@@ -1,8 +1,9 @@
-//! The connection record: everything that is kept of a socket, in at most 256 bytes. An idle connection is this record
+//! The connection record: everything that is kept of a socket, in at most 176 bytes. An idle connection is this record
 //! and its attachments to rooms, and nothing else.
 
 use protocol::frame::Subprotocol;
 use protocol::id::{DeviceId, UserId};
+use protocol::pair::Pair;
 use protocol::rate::Bucket;
 use protocol::websocket::Reader;
 use ring::token::Token;
@@ -109,9 +110,14 @@ pub(super) struct Outbox {
     pub(super) packets: u32,
 }
 
+/// Bytes of the ids of a user and a device together that lie in the record; longer ones take memory of their own.
+const NAMES_BYTES_INLINE: usize = 45;
+
 /// One connection. Larger fields come first, so that nothing is lost between them.
 #[derive(Debug)]
 pub(super) struct Connection {
+    /// The user and the device.
+    names: Pair<UserId, DeviceId, NAMES_BYTES_INLINE>,
     pub(super) sends: Bucket,
     pub(super) frames: Bucket,
     pub(super) outbox: Outbox,
@@ -145,16 +151,16 @@ pub(super) struct Connection {
     pub(super) subprotocol: Subprotocol,
     /// Pings without any frame since.
     pub(super) pings: u8,
-    pub(super) user: UserId,
-    pub(super) device: DeviceId,
 }
 
-const _: () = assert!(size_of::<Connection>() <= 256, "a million idle connections hold one record each");
+const _: () = assert!(size_of::<Connection>() <= 176, "a million idle connections hold one record each");
 
 impl Connection {
     /// The record of a slot without a connection.
     pub(super) fn free() -> Self {
+        let nobody = (UserId::parse("-").expect("a valid id"), DeviceId::parse("-").expect("a valid id"));
         Self {
+            names: Pair::new(&nobody.0, &nobody.1),
             sends: Bucket::full(),
             frames: Bucket::full(),
             outbox: Outbox { head: NONE, tail: NONE, bytes: 0, packets: 0 },
@@ -177,9 +183,35 @@ impl Connection {
             listener: ListenerKind::Client,
             subprotocol: Subprotocol::Json,
             pings: 0,
-            user: UserId::parse("-").expect("a valid id"),
-            device: DeviceId::parse("-").expect("a valid id"),
         }
+    }
+
+    /// The user, once it is known.
+    pub(super) fn user(&self) -> UserId {
+        self.names.first()
+    }
+
+    /// The device, once it is known.
+    pub(super) fn device(&self) -> DeviceId {
+        self.names.second()
+    }
+
+    /// Whether this is the user.
+    pub(super) fn is_user(&self, user: &str) -> bool {
+        self.names.as_strs().0 == user
+    }
+
+    /// The user and the device, as events name them.
+    pub(super) fn names(&self) -> (&str, &str) {
+        self.names.as_strs()
+    }
+
+    /// Notes who is at the other end, and on what device, as far as it is known.
+    pub(super) fn name(&mut self, user: &UserId, device: Option<&DeviceId>) {
+        self.names = match device {
+            Some(device) => Pair::new(user, device),
+            None => Pair::new(user, &self.device()),
+        };
     }
 
     /// The connection's name, for the ring.

@@ -89,7 +89,7 @@ impl GatewayShard {
         let (first, end) = (first.seq(), end.seq());
         let found = self.rooms.room_mut(room);
         // Nobody is in the room yet: the head that its owner tells covers these.
-        let Some(last) = found.last_seq else { return };
+        let Some(last) = found.last_seq() else { return };
         found.head = found.head.max(end);
         if first <= last + 1 && last < end {
             let new = events.partition_point(|event| event.seq() <= last);
@@ -121,7 +121,7 @@ impl GatewayShard {
     }
 
     fn deliver_chunk(&mut self, room: u32, chunk: &Chunk<'_>) {
-        self.rooms.room_mut(room).last_seq = Some(chunk.last());
+        self.rooms.room_mut(room).set_last_seq(chunk.last());
         let mut packets = Packets::default();
         let mut reached = 0;
         let mut at = self.rooms.room(room).members;
@@ -163,7 +163,7 @@ impl GatewayShard {
             let next = attachment.next_in_room;
             let (slot, sent) = (attachment.slot, attachment.position() == seq && !attachment.is_lagging());
             let returned = attachment.has_returned();
-            if sent && self.slab[slot].user.as_str() == user {
+            if sent && self.slab[slot].is_user(user) {
                 if returned {
                     self.ask_again(slot, at, seq);
                 } else {
@@ -190,7 +190,8 @@ impl GatewayShard {
             let (slot, next) = (attachment.slot, attachment.next_in_room);
             at = next;
             let connection = &self.slab[slot];
-            if connection.state != State::Open || except.is_some_and(|user| user == connection.user) {
+            if connection.state != State::Open || except.is_some_and(|user| connection.is_user(user.as_str()))
+            {
                 continue;
             }
             if !self.is_half_empty(slot) {

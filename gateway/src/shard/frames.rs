@@ -121,13 +121,14 @@ impl GatewayShard {
             self.refuse(slot, None, Some(id), refusal);
             return;
         }
+        let (sender, device) = connection.names();
         let event = EventV1 {
             seq: 0,
             time: 0,
             lamport: 0,
             conversation: conversation.as_str(),
-            sender: connection.user.as_str(),
-            device: connection.device.as_str(),
+            sender,
+            device,
             id: id.as_str(),
             content,
         };
@@ -165,7 +166,7 @@ impl GatewayShard {
 
     fn mark(&mut self, slot: u32, conversation: ConversationId, received: Option<u64>, read: Option<u64>) {
         let conversation = self.conversation_key(slot, conversation);
-        let (actor, device) = (self.actor(slot), self.slab[slot].device);
+        let (actor, device) = (self.actor(slot), self.slab[slot].device());
         self.ask(&conversation, ToRouter::Mark { actor, device, conversation, received, read });
     }
 

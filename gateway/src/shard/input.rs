@@ -3,8 +3,9 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use ring::spare::Spare;
 
-/// Buffers kept for the next connection that needs one.
+/// Buffers kept for the next connection that needs one at most.
 const FREE_MAX: usize = 64;
 /// A larger buffer goes back to the allocator.
 const FREE_BYTES_MAX: usize = 128 * 1024;
@@ -32,13 +33,13 @@ impl Input {
 #[derive(Debug)]
 pub(super) struct Inputs {
     table: HashMap<u32, Input, FixedState>,
-    free: Vec<Vec<u8>>,
+    free: Spare<Vec<u8>>,
     bytes: u64,
 }
 
 impl Inputs {
     pub(super) fn new() -> Self {
-        Self { table: HashMap::default(), free: Vec::new(), bytes: 0 }
+        Self { table: HashMap::default(), free: Spare::new(FREE_MAX), bytes: 0 }
     }
 
     /// Bytes of memory that the table's input holds.
@@ -52,7 +53,7 @@ impl Inputs {
             self.bytes -= input.capacity();
             return input;
         }
-        Input { assembly: self.free.pop().unwrap_or_default(), stash: Vec::new() }
+        Input { assembly: self.free.take().unwrap_or_default(), stash: Vec::new() }
     }
 
     /// Puts it back; true when anything is left of it, and the table has an entry.
@@ -83,11 +84,16 @@ impl Inputs {
     }
 
     fn recycle(&mut self, mut buffer: Vec<u8>) {
-        let keep = buffer.capacity() > 0 && buffer.capacity() <= FREE_BYTES_MAX && self.free.len() < FREE_MAX;
-        if keep {
+        if (1..=FREE_BYTES_MAX).contains(&buffer.capacity()) {
             buffer.clear();
-            self.free.push(buffer);
+            self.free.put(buffer);
         }
+    }
+
+    /// Gives back memory that nothing has needed for a while.
+    pub(super) fn trim(&mut self) {
+        self.free.trim();
+        self.table.shrink_to(2 * self.table.len());
     }
 
     /// Asserts the count of bytes, and that exactly these slots have an entry.
@@ -99,6 +105,5 @@ impl Inputs {
         }
         assert_eq!(slots_with_input, self.table.len());
         assert_eq!(self.bytes, self.table.values().map(Input::capacity).sum::<u64>());
-        assert!(self.free.len() <= FREE_MAX);
     }
 }

@@ -62,7 +62,7 @@ impl GatewayShard {
 
     fn has_everything(&self, at: u32) -> bool {
         let attachment = self.rooms.attachment(at);
-        self.rooms.room(attachment.room).last_seq.is_some_and(|last| attachment.position() >= last)
+        self.rooms.room(attachment.room).last_seq().is_some_and(|last| attachment.position() >= last)
     }
 
     /// Goes on with the next room that lags, when the outbox has drained and no pull is under way.
@@ -79,13 +79,13 @@ impl GatewayShard {
             }
             let attachment = self.rooms.attachment(at);
             let room = self.rooms.room(attachment.room);
-            let (position, last) = (attachment.position(), room.last_seq.unwrap_or(0));
+            let (position, last) = (attachment.position(), room.last_seq().unwrap_or(0));
             if position >= last {
                 self.rooms.make_live(&mut self.slab[slot], at);
             } else if last - position > self.settings.lag_events_max {
                 self.leap(at, last);
             } else {
-                let conversation = room.key;
+                let conversation = room.key();
                 self.slab[slot].flags.set(Flag::Pulling);
                 self.counters.backlog_pulls += 1;
                 self.pull(self.caller(slot, Asks::Session, i64::from(at)), conversation, position);
@@ -103,7 +103,7 @@ impl GatewayShard {
         let attachment = self.rooms.attachment_mut(at);
         let (slot, after) = (attachment.slot, attachment.position());
         attachment.set_position(to);
-        let conversation = self.rooms.room(self.rooms.attachment(at).room).key.conversation;
+        let conversation = self.rooms.room(self.rooms.attachment(at).room).key().conversation;
         self.counters.lag_jumps += 1;
         self.answer(slot, &ServerFrame::Lagging { conversation, after, head: to });
     }
@@ -155,7 +155,7 @@ impl GatewayShard {
             self.push(slot, packet);
             self.counters.deliveries += chunk.events.len() as u64;
             self.rooms.attachment_mut(at).set_position(chunk.last());
-            if chunk.left.is_some_and(|user| self.slab[slot].user.as_str() == user) {
+            if chunk.left.is_some_and(|user| self.slab[slot].is_user(user)) {
                 self.ask_again(slot, at, chunk.last());
                 return true;
             }
@@ -171,7 +171,7 @@ impl GatewayShard {
     /// after `seq` if so.
     pub(super) fn ask_again(&mut self, slot: u32, at: u32, seq: u64) {
         let room = self.rooms.attachment(at).room;
-        let key = self.rooms.room(room).key;
+        let key = self.rooms.room(room).key();
         self.joined(slot, &key, seq);
         self.detach(at);
     }
@@ -179,12 +179,12 @@ impl GatewayShard {
     /// One pull a room, until it has what is known to be published.
     pub(super) fn pull_room_if_behind(&mut self, room: u32) {
         let found = self.rooms.room_mut(room);
-        let Some(last) = found.last_seq else { return };
+        let Some(last) = found.last_seq() else { return };
         if found.pulling || found.head <= last || found.member_count == 0 {
             return;
         }
         found.pulling = true;
-        let conversation = found.key;
+        let conversation = found.key();
         self.counters.room_pulls += 1;
         let caller = Caller { gateway: self.id, connection: 0, reference: ROOM };
         self.pull(caller, conversation, last);
@@ -193,7 +193,7 @@ impl GatewayShard {
     fn room_backlog(&mut self, backlog: &Backlog) {
         let Some(room) = self.rooms.find(&backlog.conversation) else { return };
         let found = self.rooms.room_mut(room);
-        let Some(last) = found.last_seq else { return };
+        let Some(last) = found.last_seq() else { return };
         found.head = found.head.max(backlog.head);
         match backlog.events.first() {
             None if found.head > last => {
@@ -213,7 +213,7 @@ impl GatewayShard {
 
     /// Retention has let go of what a room missed: its members lag, and each is told what it will not be sent.
     fn skip(&mut self, room: u32, to: u64) {
-        self.rooms.room_mut(room).last_seq = Some(to);
+        self.rooms.room_mut(room).set_last_seq(to);
         let mut at = self.rooms.room(room).members;
         while at != NONE {
             let attachment = self.rooms.attachment(at);

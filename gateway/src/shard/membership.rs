@@ -107,7 +107,9 @@ impl GatewayShard {
     /// Puts a connection into a room behind `after`; the room's log ends at `head`.
     fn enter(&mut self, slot: u32, room: u32, after: u64, head: u64) {
         let found = self.rooms.room_mut(room);
-        found.last_seq.get_or_insert(head);
+        if found.last_seq().is_none() {
+            found.set_last_seq(head);
+        }
         found.head = found.head.max(head);
         if let Some(at) = self.attachment_in(slot, room) {
             self.come_back(at);
@@ -185,7 +187,7 @@ impl GatewayShard {
     }
 
     pub(super) fn drop_room_if_empty(&mut self, room: u32) {
-        let key = self.rooms.room(room).key;
+        let key = self.rooms.room(room).key();
         if self.rooms.remove_if_empty(room) {
             self.ask(&key, ToRouter::Detach { gateway: self.id, conversation: key });
         }

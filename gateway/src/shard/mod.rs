@@ -44,6 +44,7 @@ use protocol::websocket::{Opcode, write};
 pub use ring::operation;
 use ring::packet::{Packet, PacketPool};
 use ring::token::Token;
+use router::shrink;
 
 use self::caller::SLOTS_MAX;
 use self::connection::{Flag, State};
@@ -97,8 +98,9 @@ pub enum Operation {
 
 /// Half of the key of every table; the other half comes from the shard's seed.
 static SHARED_SEED: SharedSeed = SharedSeed::from_u64(0x6d75_726d_7572_696e);
-/// Packets kept for reuse: their number, and the largest one's bytes.
+/// Packets kept for reuse: their number, their bytes together, and the largest one's.
 const PACKETS_FREE_MAX: usize = 8_192;
+const PACKETS_FREE_BYTES_MAX: usize = 16 << 20;
 const PACKET_BYTES_KEPT_MAX: usize = 16 * 1024;
 
 /// A gateway shard.
@@ -111,6 +113,8 @@ pub struct GatewayShard {
     random: Random,
     /// The time of the completion in hand.
     now: Now,
+    /// When memory was last given back, in monotonic milliseconds.
+    trimmed_ms: u64,
     /// The largest stamp seen.
     lamport: u64,
     slab: Slab,
@@ -170,7 +174,7 @@ impl GatewayShard {
         let mut hasher = || foldhash::quality::SeedableRandomState::with_seed(random.next(), &SHARED_SEED);
         let (tenants, rooms, watches) =
             (Tenants::new(hasher()), Rooms::new(hasher()), Watches::new(hasher()));
-        let mut pool = PacketPool::new(PACKETS_FREE_MAX, PACKET_BYTES_KEPT_MAX);
+        let mut pool = PacketPool::new(PACKETS_FREE_MAX, PACKETS_FREE_BYTES_MAX, PACKET_BYTES_KEPT_MAX);
         let ping = pool.packet(|out| write(Opcode::Ping, &[], out));
         Self {
             id,
@@ -181,6 +185,7 @@ impl GatewayShard {
             authenticator,
             random,
             now: Now::default(),
+            trimmed_ms: 0,
             lamport: 0,
             slab: Slab::new(slots),
             seated: 0,
@@ -269,6 +274,24 @@ impl GatewayShard {
         self.expire_timers();
         self.retry_due();
         self.continue_drain();
+        self.trim();
+    }
+
+    /// Now and then gives back the memory that a storm took.
+    fn trim(&mut self) {
+        if self.now.monotonic_ms < self.trimmed_ms + shrink::EVERY_MS {
+            return;
+        }
+        self.trimmed_ms = self.now.monotonic_ms;
+        self.pool.trim();
+        self.inputs.trim();
+        self.outboxes.trim();
+        self.owners.trim();
+        shrink::queue(&mut self.sockets);
+        shrink::queue(&mut self.dirty);
+        for tokens in [&mut self.ready, &mut self.parked, &mut self.lobby] {
+            shrink::queue(tokens);
+        }
     }
 
     /// The next thing to do, until there is none.

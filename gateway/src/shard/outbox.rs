@@ -3,11 +3,15 @@
 //! How much may wait is decided by whoever puts something in; see `delivery` and `answers`.
 
 use ring::packet::{GATHER_PACKETS_MAX, Gather, Packet, PacketPool};
+use ring::spare::Spare;
+use router::chunks::Chunks;
 
 use super::connection::{NONE, Outbox};
 
-/// Gathers kept for the next send.
+/// Gathers kept for the next send at most.
 const GATHERS_FREE_MAX: usize = 4_096;
+/// Entries of one chunk of their table.
+const CHUNK: usize = 1_024;
 
 #[derive(Debug)]
 struct Entry {
@@ -18,16 +22,18 @@ struct Entry {
 /// The entries of all outboxes of a shard.
 #[derive(Debug)]
 pub(super) struct Outboxes {
-    entries: Vec<Entry>,
+    entries: Chunks<Entry, CHUNK>,
     free: u32,
+    /// Entries with a packet.
+    packets: usize,
     bytes: u64,
-    #[expect(clippy::vec_box, reason = "the boxes move into the ring and come back")]
-    gathers: Vec<Box<Gather>>,
+    gathers: Spare<Box<Gather>>,
 }
 
 impl Outboxes {
     pub(super) const fn new() -> Self {
-        Self { entries: Vec::new(), free: NONE, bytes: 0, gathers: Vec::new() }
+        let gathers = Spare::new(GATHERS_FREE_MAX);
+        Self { entries: Chunks::new(), free: NONE, packets: 0, bytes: 0, gathers }
     }
 
     /// Unsent bytes of all connections, shared ones counted each time.
@@ -42,7 +48,7 @@ impl Outboxes {
         if outbox.tail == NONE {
             outbox.head = entry;
         } else {
-            self.entries[outbox.tail as usize].next = entry;
+            self.entries[outbox.tail].next = entry;
         }
         outbox.tail = entry;
         outbox.packets += 1;
@@ -52,12 +58,12 @@ impl Outboxes {
 
     fn entry(&mut self, packet: Packet) -> u32 {
         let entry = Entry { packet: Some(packet), next: NONE };
+        self.packets += 1;
         if self.free == NONE {
-            self.entries.push(entry);
-            return (self.entries.len() - 1) as u32;
+            return self.entries.push(entry);
         }
         let at = self.free;
-        self.free = core::mem::replace(&mut self.entries[at as usize], entry).next;
+        self.free = core::mem::replace(&mut self.entries[at], entry).next;
         at
     }
 
@@ -66,8 +72,9 @@ impl Outboxes {
             return None;
         }
         let at = outbox.head;
-        let entry = &mut self.entries[at as usize];
+        let entry = &mut self.entries[at];
         let packet = entry.packet.take();
+        self.packets -= 1;
         outbox.head = core::mem::replace(&mut entry.next, self.free);
         self.free = at;
         if outbox.head == NONE {
@@ -82,7 +89,7 @@ impl Outboxes {
         if outbox.head == NONE {
             return None;
         }
-        let mut gather = self.gathers.pop().unwrap_or_default();
+        let mut gather = self.gathers.take().unwrap_or_default();
         debug_assert!(gather.packets.is_empty() && gather.skip == 0);
         while gather.packets.len() < GATHER_PACKETS_MAX
             && let Some(packet) = self.pop(outbox)
@@ -123,8 +130,15 @@ impl Outboxes {
             pool.release(packet);
         }
         gather.skip = 0;
-        if self.gathers.len() < GATHERS_FREE_MAX {
-            self.gathers.push(gather);
+        self.gathers.put(gather);
+    }
+
+    /// Gives back memory that nothing has needed for a while: half of the gathers, and the table when it is empty.
+    pub(super) fn trim(&mut self) {
+        self.gathers.trim();
+        if self.packets == 0 && self.entries.len() > CHUNK {
+            self.entries.clear();
+            self.free = NONE;
         }
     }
 
@@ -143,7 +157,7 @@ impl Outboxes {
         for outbox in outboxes {
             let (mut at, mut last, mut count, mut waiting) = (outbox.head, NONE, 0, 0);
             while at != NONE {
-                let entry = &self.entries[at as usize];
+                let entry = &self.entries[at];
                 waiting += entry.packet.as_ref().expect("a linked entry has a packet").as_bytes().len();
                 (last, at) = (at, entry.next);
                 count += 1;
@@ -154,6 +168,7 @@ impl Outboxes {
             packets += count as usize;
         }
         assert_eq!(bytes, self.bytes);
+        assert_eq!(packets, self.packets);
         assert_eq!(packets, self.entries.iter().filter(|entry| entry.packet.is_some()).count());
     }
 }
@@ -169,7 +184,7 @@ mod tests {
     #[test]
     fn packets_leave_in_order_whatever_the_kernel_takes_at_a_time() {
         for step in 1..=7 {
-            let mut pool = PacketPool::new(8, 64);
+            let mut pool = PacketPool::new(8, 1_024, 64);
             let mut outboxes = Outboxes::new();
             let mut outbox = Outbox { head: NONE, tail: NONE, bytes: 0, packets: 0 };
             for bytes in [&b"ab"[..], b"cde", b"f", b"ghij"] {
@@ -197,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_cleared_outbox_counts_nothing_even_with_a_send_in_flight() {
-        let mut pool = PacketPool::new(8, 64);
+        let mut pool = PacketPool::new(8, 1_024, 64);
         let mut outboxes = Outboxes::new();
         let mut outbox = Outbox { head: NONE, tail: NONE, bytes: 0, packets: 0 };
         for _ in 0..GATHER_PACKETS_MAX + 3 {

@@ -96,6 +96,13 @@ impl Owners {
         self.owners.iter().all(|owner| owner.waiting.is_empty())
     }
 
+    /// Gives back the memory of the queues that are empty: a node has as many as the square of its shards.
+    pub(super) fn trim(&mut self) {
+        for owner in self.owners.iter_mut().filter(|owner| owner.waiting.is_empty()) {
+            owner.waiting = VecDeque::new();
+        }
+    }
+
     /// Asserts the bound: `extra` envelopes may come on top of the limit, for what must be said at the end of sessions
     /// and rooms.
     pub(super) fn invariants(&self, extra: usize) {

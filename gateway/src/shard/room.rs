@@ -2,19 +2,28 @@
 //! the router's to know.
 
 use core::hash::BuildHasher;
+use core::num::NonZeroU64;
 
 use foldhash::quality::SeedableRandomState;
 use hashbrown::HashTable;
 use protocol::id::ConversationKey;
+use protocol::pair::PackedConversation;
+use router::chunks::Chunks;
 
 use super::connection::{Connection, NONE};
 
-/// A conversation's members on this shard.
+/// Bytes of a conversation's key that lie in its room; longer ones take memory of their own.
+const KEY_BYTES_INLINE: usize = 37;
+/// Rooms and attachments of one chunk of their tables.
+const ROOMS_CHUNK: usize = 256;
+const ATTACHMENTS_CHUNK: usize = 1_024;
+
+/// A conversation's members on this shard: 72 bytes, which may be one member's.
 #[derive(Debug)]
 pub(super) struct Room {
-    pub(super) key: ConversationKey,
-    /// Last seq that went to the members; `None` until its owner has told a head.
-    pub(super) last_seq: Option<u64>,
+    key: PackedConversation<KEY_BYTES_INLINE>,
+    /// One more than the last seq that went to the members; `None` until its owner has told a head.
+    next_seq: Option<NonZeroU64>,
     /// Last seq that is known to be published.
     pub(super) head: u64,
     /// First attachment.
@@ -24,6 +33,27 @@ pub(super) struct Room {
     pub(super) pending: u32,
     /// A pull of what the room missed is in flight, or waits to be tried again.
     pub(super) pulling: bool,
+}
+
+const _: () = assert!(size_of::<Option<Room>>() <= 72, "a session may hold one alone for each conversation");
+
+impl Room {
+    pub(super) fn key(&self) -> ConversationKey {
+        self.key.key()
+    }
+
+    /// Last seq that went to the members; `None` until its owner has told a head.
+    pub(super) fn last_seq(&self) -> Option<u64> {
+        self.next_seq.map(|next| next.get() - 1)
+    }
+
+    pub(super) fn set_last_seq(&mut self, seq: u64) {
+        self.next_seq = NonZeroU64::new(seq + 1);
+    }
+
+    fn is(&self, key: &ConversationKey) -> bool {
+        self.key.is(&key.tenant, &key.conversation)
+    }
 }
 
 /// Top bit of [`Attachment::position`]: takes events out of the log, not as they are published.
@@ -84,9 +114,9 @@ impl Attachment {
 pub(super) struct Rooms {
     hasher: SeedableRandomState,
     index: HashTable<u32>,
-    rooms: Vec<Option<Room>>,
+    rooms: Chunks<Option<Room>, ROOMS_CHUNK>,
     rooms_free: Vec<u32>,
-    attachments: Vec<Attachment>,
+    attachments: Chunks<Attachment, ATTACHMENTS_CHUNK>,
     free: u32,
     attached: u32,
 }
@@ -96,9 +126,9 @@ impl Rooms {
         Self {
             hasher,
             index: HashTable::new(),
-            rooms: Vec::new(),
+            rooms: Chunks::new(),
             rooms_free: Vec::new(),
-            attachments: Vec::new(),
+            attachments: Chunks::new(),
             free: NONE,
             attached: 0,
         }
@@ -117,55 +147,59 @@ impl Rooms {
     /// The room of a conversation.
     pub(super) fn find(&self, key: &ConversationKey) -> Option<u32> {
         let hash = self.hasher.hash_one(key);
-        self.index.find(hash, |&room| self.room(room).key == *key).copied()
+        self.index.find(hash, |&room| self.room(room).is(key)).copied()
     }
 
     pub(super) fn room(&self, room: u32) -> &Room {
-        self.rooms[room as usize].as_ref().expect("a numbered room is there")
+        self.rooms[room].as_ref().expect("a numbered room is there")
     }
 
     pub(super) fn room_mut(&mut self, room: u32) -> &mut Room {
-        self.rooms[room as usize].as_mut().expect("a numbered room is there")
+        self.rooms[room].as_mut().expect("a numbered room is there")
     }
 
     pub(super) fn attachment(&self, attachment: u32) -> &Attachment {
-        &self.attachments[attachment as usize]
+        &self.attachments[attachment]
     }
 
     pub(super) fn attachment_mut(&mut self, attachment: u32) -> &mut Attachment {
-        &mut self.attachments[attachment as usize]
+        &mut self.attachments[attachment]
     }
 
     /// An attachment by a number that came from outside, if it is still this connection's and this conversation's.
     pub(super) fn check(&self, attachment: i64, slot: u32, key: &ConversationKey) -> Option<u32> {
         let at = u32::try_from(attachment).ok()?;
-        let found = self.attachments.get(at as usize)?;
-        (found.slot == slot && self.room(found.room).key == *key).then_some(at)
+        let found = self.attachments.get(at)?;
+        (found.slot == slot && self.room(found.room).is(key)).then_some(at)
     }
 
     /// One more attach of this conversation is under way: its room, made when there is none.
     pub(super) fn expect(&mut self, key: ConversationKey) -> u32 {
-        let room = self.find(&key).unwrap_or_else(|| self.make(key));
+        let room = self.find(&key).unwrap_or_else(|| self.make(&key));
         self.room_mut(room).pending += 1;
         room
     }
 
-    fn make(&mut self, key: ConversationKey) -> u32 {
-        let room =
-            Room { key, last_seq: None, head: 0, members: NONE, member_count: 0, pending: 0, pulling: false };
+    fn make(&mut self, key: &ConversationKey) -> u32 {
+        let room = Room {
+            key: key.into(),
+            next_seq: None,
+            head: 0,
+            members: NONE,
+            member_count: 0,
+            pending: 0,
+            pulling: false,
+        };
         let at = match self.rooms_free.pop() {
             Some(at) => {
-                self.rooms[at as usize] = Some(room);
+                self.rooms[at] = Some(room);
                 at
             }
-            None => {
-                self.rooms.push(Some(room));
-                (self.rooms.len() - 1) as u32
-            }
+            None => self.rooms.push(Some(room)),
         };
         let Self { hasher, rooms, index, .. } = self;
         index.insert_unique(hasher.hash_one(key), at, |&other| {
-            hasher.hash_one(rooms[other as usize].as_ref().expect("an indexed room is there").key)
+            hasher.hash_one(&rooms[other].as_ref().expect("an indexed room is there").key)
         });
         at
     }
@@ -176,12 +210,12 @@ impl Rooms {
         if found.member_count > 0 || found.pending > 0 {
             return false;
         }
-        let hash = self.hasher.hash_one(found.key);
+        let hash = self.hasher.hash_one(&found.key);
         match self.index.find_entry(hash, |&other| other == room) {
             Ok(entry) => entry.remove(),
             Err(_) => unreachable!("a room is in the index"),
         };
-        self.rooms[room as usize] = None;
+        self.rooms[room] = None;
         self.rooms_free.push(room);
         true
     }
@@ -199,7 +233,7 @@ impl Rooms {
             position: position | LAGGING,
         });
         if next_in_room != NONE {
-            self.attachments[next_in_room as usize].previous_in_room = at;
+            self.attachments[next_in_room].previous_in_room = at;
         }
         let room = self.room_mut(room);
         room.members = at;
@@ -212,11 +246,10 @@ impl Rooms {
 
     fn allocate(&mut self, attachment: Attachment) -> u32 {
         if self.free == NONE {
-            self.attachments.push(attachment);
-            return (self.attachments.len() - 1) as u32;
+            return self.attachments.push(attachment);
         }
         let at = self.free;
-        self.free = core::mem::replace(&mut self.attachments[at as usize], attachment).next_in_room;
+        self.free = core::mem::replace(&mut self.attachments[at], attachment).next_in_room;
         at
     }
 
@@ -329,15 +362,15 @@ impl Rooms {
                 let attachment = self.attachment(at);
                 assert_eq!(self.room(attachment.room).key, room.key);
                 assert_eq!(attachment.previous_in_room, previous);
-                assert!(room.last_seq.is_some(), "a room has a head before it has members");
-                let behind = room.last_seq.is_some_and(|last| attachment.position() < last);
+                assert!(room.last_seq().is_some(), "a room has a head before it has members");
+                let behind = room.last_seq().is_some_and(|last| attachment.position() < last);
                 assert!(attachment.is_lagging() || !behind, "a live member has every event of its room");
                 (previous, at) = (at, attachment.next_in_room);
                 count += 1;
             }
             assert_eq!(count, room.member_count);
             assert!(count + room.pending > 0, "an empty room is removed");
-            assert!(room.last_seq.is_none_or(|last| last <= room.head));
+            assert!(room.last_seq().is_none_or(|last| last <= room.head));
             attached += count;
         }
         assert_eq!(attached, self.attached);

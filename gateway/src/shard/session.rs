@@ -50,7 +50,7 @@ impl GatewayShard {
         let connection = &mut self.slab[slot];
         debug_assert_eq!(connection.tenant, NONE);
         connection.tenant = tenant;
-        connection.user = identity.user;
+        connection.name(&identity.user, None);
         connection.expires_s = expires_s(identity);
         if identity.admin {
             connection.flags.set(Flag::Admin);
@@ -61,7 +61,7 @@ impl GatewayShard {
         let connection = &self.slab[slot];
         Identity {
             tenant: self.tenants.get(connection.tenant),
-            user: connection.user,
+            user: connection.user(),
             admin: connection.flags.has(Flag::Admin),
             expires_ms: u64::from(connection.expires_s) * 1_000,
         }
@@ -87,7 +87,7 @@ impl GatewayShard {
         }
         let tick = tick_of(self.now.monotonic_ms);
         let connection = &mut self.slab[slot];
-        connection.device = device;
+        connection.name(&connection.user(), Some(&device));
         connection.state = State::Opening;
         connection.state_tick = tick + ticks(self.settings.hello_timeout_ms);
         connection.flags.set(Flag::Registered);
@@ -167,7 +167,7 @@ impl GatewayShard {
         let identity = self.identity(slot);
         let connection = &self.slab[slot];
         let (now_ms, ttl_ms) = (self.now.unix_ms, self.settings.ticket_ttl_ms);
-        let ticket = self.authenticator.issue_ticket(&identity, &connection.device, now_ms, ttl_ms);
+        let ticket = self.authenticator.issue_ticket(&identity, &connection.device(), now_ms, ttl_ms);
         let mut session = String::with_capacity(32);
         // Writing into a string can't fail.
         let _ = write!(session, "{}-{slot}-{:x}", self.id.0, connection.generation);

@@ -190,7 +190,7 @@ impl Ring {
             queue,
             slots: Slots::new(settings.slots),
             buffers: Buffers::new(settings.buffers, settings.buffer_bytes)?,
-            sends: Sends::default(),
+            sends: Sends::new(),
             accepts: Accepts::new(listeners, settings.accepts),
             dials: Dials::default(),
             dials_max: settings.dials,
@@ -292,6 +292,17 @@ impl Ring {
         assert!(self.dials_due.len() <= self.dials.len() && self.dials.len() <= self.dials_max as usize);
         let taken = self.slots.count(|slot| slot.phase != Phase::Free);
         assert_eq!(self.slots.free_count() + taken + self.accepts.in_flight_count(), self.slots.len());
+    }
+
+    /// Gives back half of the memory that nothing has needed since the last call. To be called every few seconds: what a
+    /// storm took is gone a minute after it.
+    pub fn trim(&mut self) {
+        self.sends.trim();
+        if self.readable.is_empty() {
+            self.readable.shrink_to(self.readable.capacity() / 2);
+        }
+        self.called_back.shrink_to(self.called_back.capacity() / 2);
+        self.shutdowns.shrink_to(self.shutdowns.capacity() / 2);
     }
 
     /// Whether every slot is free: the kernel holds none of the ring's memory but the queues.

@@ -3,8 +3,9 @@
 use io_uring::{opcode, squeue, types};
 
 use crate::packet::{GATHER_PACKETS_MAX, Gather};
+use crate::spare::Spare;
 
-/// Headers kept for the next sends: about 1 KiB each.
+/// Headers kept for the next sends at most: about 1 KiB each.
 const HEADERS_KEPT_MAX: usize = 256;
 
 /// The kernel's description of a gather of several packets (sendmsg(2)).
@@ -36,18 +37,26 @@ struct InFlight {
 }
 
 /// The sends of one ring, with the kernel or waiting for room: at most one a slot.
-#[derive(Default)]
 pub(super) struct Sends {
     in_flight: Vec<Option<InFlight>>,
     free: Vec<u32>,
-    #[expect(
-        clippy::vec_box,
-        reason = "a header stays where it is while it moves between here and its send"
-    )]
-    headers: Vec<Box<Header>>,
+    /// Boxed, so that a header stays where it is while it moves between here and its send.
+    headers: Spare<Box<Header>>,
 }
 
 impl Sends {
+    pub(super) const fn new() -> Self {
+        Self { in_flight: Vec::new(), free: Vec::new(), headers: Spare::new(HEADERS_KEPT_MAX) }
+    }
+
+    /// Gives back half of the headers that no send has needed since the last call, and the table when it is empty.
+    pub(super) fn trim(&mut self) {
+        self.headers.trim();
+        if self.len() == 0 {
+            (self.in_flight, self.free) = (Vec::new(), Vec::new());
+        }
+    }
+
     /// Takes a gather in and gives it a number. Its memory stays as it is until [`Sends::finish`].
     ///
     /// # Panics
@@ -57,7 +66,7 @@ impl Sends {
         assert!((1..=GATHER_PACKETS_MAX).contains(&packets), "a gather of {packets} packets");
         assert!(gather.skip < gather.packets[0].as_bytes().len(), "what is skipped is less than a packet");
         let header = (packets > 1).then(|| {
-            let mut header = self.headers.pop().unwrap_or_else(Header::new);
+            let mut header = self.headers.take().unwrap_or_else(Header::new);
             header.describe(&gather);
             header
         });
@@ -82,10 +91,8 @@ impl Sends {
     pub(super) fn finish(&mut self, index: u32) -> Box<Gather> {
         let sent = self.in_flight[index as usize].take().expect("a send completes once");
         self.free.push(index);
-        if let Some(header) = sent.header
-            && self.headers.len() < HEADERS_KEPT_MAX
-        {
-            self.headers.push(header);
+        if let Some(header) = sent.header {
+            self.headers.put(header);
         }
         sent.gather
     }

@@ -150,7 +150,7 @@ impl Server<Recorder> {
 
 /// A gather of packets with these bytes.
 pub(crate) fn gather(packets: &[&[u8]]) -> Box<Gather> {
-    let mut pool = PacketPool::new(0, 0);
+    let mut pool = PacketPool::new(0, 0, 0);
     let packets = packets.iter().map(|bytes| pool.packet(|packet| packet.extend_from_slice(bytes))).collect();
     Box::new(Gather { packets, skip: 0 })
 }
@@ -190,7 +190,7 @@ impl Default for Echo {
             received: 0,
             sent: 0,
             closed: 0,
-            pool: PacketPool::new(1_024, 1 << 20),
+            pool: PacketPool::new(1_024, 1 << 30, 1 << 20),
             connections: Vec::new(),
             gathers: Vec::new(),
         }
