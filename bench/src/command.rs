@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::floor;
 use crate::options::Options;
+use crate::scenario::{idle, storm};
 use crate::server::interrupt;
 
 const EXAMPLES: &str = "\
@@ -20,12 +21,14 @@ struct CommandLine {
     #[command(flatten)]
     options: Options,
     #[command(subcommand)]
-    scenario: Option<Scenario>,
+    scenario: Scenario,
 }
 
 /// One variant a scenario: its own options, in its own file under `scenario`.
 #[derive(Debug, Subcommand)]
 enum Scenario {
+    Storm(storm::StormOptions),
+    Idle(idle::IdleOptions),
     /// The bare kernel on the same kind of sockets, and the bare disk: the denominator of every ratio
     Floor(floor::Arguments),
     /// The other side of `floor`, in a process of its own
@@ -58,7 +61,7 @@ impl Failure {
 #[must_use]
 pub fn main() -> ExitCode {
     let CommandLine { options, scenario } = CommandLine::parse();
-    match interrupt::watch().map_err(Failure::failed).and_then(|()| run(&options, scenario)) {
+    match interrupt::watch().map_err(Failure::failed).and_then(|()| run(&options, &scenario)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
             eprintln!("murmuring-bench: {error}");
@@ -71,10 +74,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options, scenario: Option<Scenario>) -> Result<(), Failure> {
-    match scenario.ok_or_else(|| Failure::usage("name a scenario: see --help"))? {
-        Scenario::Floor(arguments) => floor::run(options, &arguments),
-        Scenario::Bare(arguments) => floor::bare::run(&arguments),
+fn run(options: &Options, scenario: &Scenario) -> Result<(), Failure> {
+    match scenario {
+        Scenario::Storm(storm) => storm::run(options, storm),
+        Scenario::Idle(idle) => idle::run(options, idle),
+        Scenario::Floor(arguments) => floor::run(options, arguments),
+        Scenario::Bare(arguments) => floor::bare::run(arguments),
     }
 }
 
