@@ -81,7 +81,7 @@ impl Client {
             Part::Echo { bytes, .. } => bytes,
             Part::Hold | Part::Wait | Part::Drain => 1,
         };
-        let packet = PacketPool::new(1, bytes)
+        let packet = PacketPool::new(1, bytes, bytes)
             .packet(|buffer| buffer.resize(bytes, u8::try_from(number % 251).unwrap_or(0)));
         let seats = (0..settings.slots).map(|_| Seat::default()).collect();
         Ok(Self {

@@ -99,7 +99,7 @@ struct Sender {
 
 impl Sender {
     fn new(ring: Ring, bytes: usize) -> Self {
-        let packet = PacketPool::new(1, bytes).packet(|buffer| buffer.resize(bytes, 7));
+        let packet = PacketPool::new(1, bytes, bytes).packet(|buffer| buffer.resize(bytes, 7));
         Self { ring, tokens: Vec::new(), packet, gathers: Vec::new() }
     }
 
