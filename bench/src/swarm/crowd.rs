@@ -23,8 +23,9 @@ use crate::report::Latency;
 use crate::token::TokenSigner;
 use crate::wire::{Masks, Opcode, Reader, Refused, write_control};
 
-/// Unused buffers that a crowd keeps, and the largest of them in bytes.
+/// Unused buffers that a crowd keeps, bytes of all, and bytes of the largest.
 const POOL_PACKETS_MAX: usize = 4_096;
+const POOL_BYTES_MAX: usize = 2 << 20;
 const POOL_PACKET_BYTES_MAX: usize = 4_096;
 /// How long the tokens of a run are good for, in seconds: longer than any run.
 const TOKEN_LIFE_S: u64 = 7 * 86_400;
@@ -133,7 +134,7 @@ impl Crowd {
             timers: Timers::default(),
             wake_ns: None,
             dirty: Vec::new(),
-            pool: PacketPool::new(POOL_PACKETS_MAX, POOL_PACKET_BYTES_MAX),
+            pool: PacketPool::new(POOL_PACKETS_MAX, POOL_BYTES_MAX, POOL_PACKET_BYTES_MAX),
             gathers: Vec::new(),
             masks: Masks::new(seed),
             chance: Chance::new(seed),
