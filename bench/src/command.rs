@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::floor;
 use crate::options::Options;
+use crate::plot;
 use crate::scenario::{idle, storm};
 use crate::server::interrupt;
 
@@ -31,6 +32,8 @@ enum Scenario {
     Idle(idle::IdleOptions),
     /// The bare kernel on the same kind of sockets, and the bare disk: the denominator of every ratio
     Floor(floor::Arguments),
+    /// Draw the curves of runs, as SVG, from their lines of JSON
+    Plot(plot::Arguments),
     /// The other side of `floor`, in a process of its own
     #[command(hide = true)]
     Bare(floor::bare::Arguments),
@@ -79,6 +82,7 @@ fn run(options: &Options, scenario: &Scenario) -> Result<(), Failure> {
         Scenario::Storm(storm) => storm::run(options, storm),
         Scenario::Idle(idle) => idle::run(options, idle),
         Scenario::Floor(arguments) => floor::run(options, arguments),
+        Scenario::Plot(arguments) => plot::run(arguments),
         Scenario::Bare(arguments) => floor::bare::run(arguments),
     }
 }

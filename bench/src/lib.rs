@@ -6,6 +6,7 @@ pub mod command;
 pub mod floor;
 pub mod ledger;
 pub mod options;
+pub mod plot;
 pub mod report;
 pub mod scenario;
 pub mod schedule;
