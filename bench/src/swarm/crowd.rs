@@ -73,6 +73,14 @@ impl CrowdSettings {
     }
 }
 
+/// How a client reads that reads slowly.
+#[derive(Debug)]
+pub(super) struct Pace {
+    pub(super) bytes_per_second: u32,
+    /// What it has read so far has taken its time then.
+    pub(super) until_ns: u64,
+}
+
 /// The clients of one thread. Clients are named by their number in the whole swarm.
 pub struct Crowd {
     pub(super) settings: Arc<CrowdSettings>,
@@ -102,8 +110,8 @@ pub struct Crowd {
     /// Responses to upgrades that are not whole yet, by place.
     pub(super) responses: HashMap<u32, Vec<u8>>,
     pub(super) tickets: Option<Tickets>,
-    /// Bytes a second of those that read slowly, by place.
-    pub(super) rates: HashMap<u32, u32>,
+    /// Those that read slowly, by place.
+    pub(super) paces: HashMap<u32, Pace>,
     pub(super) now_ns: u64,
     pub(super) counters: Counters,
     wanted: u64,
@@ -140,7 +148,7 @@ impl Crowd {
             chance: Chance::new(seed),
             responses: HashMap::new(),
             tickets: settings.keeps_tickets.then(|| Tickets::new(count)),
-            rates: HashMap::new(),
+            paces: HashMap::new(),
             now_ns: ring::clock::monotonic_ns(),
             counters: Counters::default(),
             wanted: 0,
@@ -237,10 +245,10 @@ impl Crowd {
     pub fn read_at(&mut self, client: u32, bytes_per_second: u32) {
         let place = self.place(client);
         if bytes_per_second == 0 {
-            self.rates.remove(&(place as u32));
+            self.paces.remove(&(place as u32));
             self.clients[place].clear(flag::SLOW);
         } else {
-            self.rates.insert(place as u32, bytes_per_second);
+            self.paces.insert(place as u32, Pace { bytes_per_second, until_ns: self.now_ns });
             self.clients[place].set(flag::SLOW);
         }
     }

@@ -79,17 +79,20 @@ impl Crowd {
 
     /// Reads no more until what was read has taken its time.
     fn read_slowly(&mut self, place: usize, bytes: usize) {
-        let Some(rate) = self.rates.get(&(place as u32)) else { return };
-        let pause_ns = bytes as u64 * 1_000_000_000 / u64::from(*rate);
+        let Some(pace) = self.paces.get_mut(&(place as u32)) else { return };
+        let takes_ns = bytes as u64 * 1_000_000_000 / u64::from(pace.bytes_per_second);
+        pace.until_ns = pace.until_ns.max(self.now_ns) + takes_ns;
         self.operations.push(Operation::Pause(self.clients[place].token));
-        self.timers.set(self.now_ns + pause_ns, place as u32, Timer::Receive);
+        self.timers.set(pace.until_ns, place as u32, Timer::Receive);
     }
 
     /// The time of what was read slowly is over.
     pub(super) fn read_on(&mut self, place: usize) {
         let client = &self.clients[place];
         let connected = !matches!(client.state, State::Away | State::Dialling | State::Leaving);
-        if connected && !client.has(flag::PAUSED) {
+        // Two reads of one turn set two timers, and the second is the one that counts.
+        let early = self.paces.get(&(place as u32)).is_some_and(|pace| pace.until_ns > self.now_ns);
+        if connected && !early && !client.has(flag::PAUSED) {
             self.operations.push(Operation::Receive(client.token));
         }
     }
