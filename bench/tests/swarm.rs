@@ -130,10 +130,16 @@ impl Script for Listener {
     }
 }
 
-fn listen(settings: &SwarmSettings) -> (Swarm<Listener>, Receiver<(u32, u64)>, Receiver<(u32, Departure)>) {
-    let ((heard, hears), (left, leaves)) = (channel(), channel());
-    let script = |_| Listener { heard: heard.clone(), left: left.clone() };
-    (Swarm::start(settings, script).unwrap(), hears, leaves)
+/// What the scripts tell the test.
+struct Told {
+    heard: Receiver<(u32, u64)>,
+    left: Receiver<(u32, Departure)>,
+}
+
+fn listen(settings: &SwarmSettings) -> (Swarm<Listener>, Told) {
+    let ((hear, heard), (leave, left)) = (channel(), channel());
+    let script = |_| Listener { heard: hear.clone(), left: leave.clone() };
+    (Swarm::start(settings, script).unwrap(), Told { heard, left })
 }
 
 /// A frame of about `bytes` bytes that carries a number.
@@ -156,10 +162,10 @@ fn everyone_comes_online_answers_pings_and_hears_all_in_order() {
             count.fetch_add(u32::from(message == Message::Pong(vec![7; 9].into())), Ordering::Relaxed);
         }
     });
-    let (swarm, hears, _leaves) = listen(&settings(address, 20));
+    let (swarm, told) = listen(&settings(address, 20));
     let mut last = [0; 20];
     for _ in 0..20 * 40 {
-        let (client, number) = hears.recv_timeout(PATIENCE).unwrap();
+        let (client, number) = told.heard.recv_timeout(PATIENCE).unwrap();
         assert_eq!(number, last[client as usize] + 1);
         last[client as usize] = number;
     }
@@ -192,8 +198,8 @@ fn clients_come_back_when_they_were_told_and_stay_away_when_not() {
         }
     });
     let begin = Instant::now();
-    let (swarm, _hears, leaves) = listen(&settings(address, 1));
-    let codes: Vec<Departure> = (0..4).map(|_| leaves.recv_timeout(PATIENCE).unwrap().1).collect();
+    let (swarm, told) = listen(&settings(address, 1));
+    let codes: Vec<Departure> = (0..4).map(|_| told.left.recv_timeout(PATIENCE).unwrap().1).collect();
     assert!(begin.elapsed() >= Duration::from_millis(300));
     assert!(matches!(codes[0], Departure::Closed(4429)) && matches!(codes[1], Departure::Closed(4503)));
     assert!(matches!(codes[2], Departure::Ended(_)) && codes[3] == Departure::Closed(4409));
@@ -206,9 +212,9 @@ fn clients_come_back_when_they_were_told_and_stay_away_when_not() {
 #[test]
 fn a_server_that_refuses_is_tried_again() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (swarm, _hears, leaves) = listen(&settings(address, 1));
+    let (swarm, told) = listen(&settings(address, 1));
     for _ in 0..3 {
-        assert_eq!(leaves.recv_timeout(PATIENCE).unwrap().1, Departure::Dial(111));
+        assert_eq!(told.left.recv_timeout(PATIENCE).unwrap().1, Departure::Dial(111));
     }
     assert!(wait(&swarm, |now| now.refused_dials >= 3).failed >= 3);
 }

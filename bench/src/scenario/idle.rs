@@ -10,8 +10,8 @@ use super::{away, gathering};
 use crate::command::Failure;
 use crate::options::Options;
 use crate::report::{Progress, Report, Verdict};
-use crate::server::{Needs, Sample, Server};
-use crate::swarm::{Counters, Crowd, Script, Swarm, SwarmSettings, bottleneck};
+use crate::server::{Growth, Needs, Sample, Server};
+use crate::swarm::{Counters, Crowd, Script, Swarm, SwarmSettings, bottleneck, greed};
 
 /// Samples of memory while the sessions come.
 const FILL_STEPS: u32 = 8;
@@ -66,6 +66,10 @@ struct Idle<'a> {
     report: Report,
     /// Before the first session.
     empty: Sample,
+    /// Memory of this process before its clients had records, in bytes.
+    bare_bytes: u64,
+    /// What the first hold used.
+    held: Option<Growth>,
 }
 
 /// Runs the scenario.
@@ -85,11 +89,12 @@ pub fn run(options: &Options, idle: &IdleOptions) -> Result<(), Failure> {
     let population = Population { users: idle.clients, members: idle.members };
     population.create(server.api()).map_err(Failure::failed)?;
 
+    let bare_bytes = server.sample().map_err(Failure::failed)?.generator.anonymous_bytes;
     let settings = SwarmSettings::new(idle.clients, &server, &options.swarm, options.seed);
     let swarm = Swarm::start(&settings, |_| IdleScript)?;
     report.setting("rings", swarm.rings());
     let empty = server.sample_settled().map_err(Failure::failed)?;
-    let mut run = Idle { options: idle, server, swarm, report, empty };
+    let mut run = Idle { options: idle, server, swarm, report, empty, bare_bytes, held: None };
     for cycle in 0..idle.cycles {
         run.fill(cycle)?;
         run.hold(cycle)?;
@@ -122,6 +127,7 @@ impl Idle<'_> {
         let sessions = self.swarm.counts().online as f64;
         let kernel = growth.kernel.of_sockets_bytes() as f64;
         let server = growth.server_bytes.unwrap_or_default() as f64;
+        let generator = now.generator.anonymous_bytes.saturating_sub(self.bare_bytes) as f64;
         self.report.point(
             "memory",
             &[
@@ -129,7 +135,7 @@ impl Idle<'_> {
                 ("sessions", sessions),
                 ("server_bytes", server),
                 ("kernel_bytes", kernel),
-                ("generator_bytes", growth.generator_bytes as f64),
+                ("generator_bytes", generator),
                 ("taken_bytes", growth.kernel.taken_bytes as f64),
             ],
         );
@@ -137,7 +143,7 @@ impl Idle<'_> {
             self.report.figure("server_bytes_per_session", server / sessions);
             // Both ends are on this host when the server was started here.
             self.report.figure("kernel_bytes_per_session_both_ends", kernel / sessions);
-            self.report.figure("generator_bytes_per_session", growth.generator_bytes as f64 / sessions);
+            self.report.figure("generator_bytes_per_session", generator / sessions);
             self.report.figure("host_bytes_per_session", growth.kernel.taken_bytes as f64 / sessions);
         }
         Ok(())
@@ -172,6 +178,7 @@ impl Idle<'_> {
         self.report.figure(&name("pongs"), pongs as f64);
         if cycle == 0 {
             self.report.cpu(&growth);
+            self.held = Some(growth);
         }
         Ok(())
     }
@@ -202,13 +209,13 @@ impl Idle<'_> {
     }
 
     fn conclude(self, options: &Options) -> Result<(), Failure> {
-        let Self { options: idle, server, swarm, mut report, .. } = self;
+        let Self { options: idle, server, swarm, mut report, held, .. } = self;
         let finished = swarm.finish();
         let times = u64::from(idle.clients) * u64::from(idle.cycles);
         report.verdict("all_online", away::everyone_came(&finished, times));
         report.verdict("no_session_lost", away::nobody_was_lost(&finished));
         report.verdict("heartbeats", heartbeats(&away::sum(&finished), idle));
-        if let Some(why) = bottleneck(&finished, LAG_US_MAX) {
+        if let Some(why) = bottleneck(&finished, LAG_US_MAX).or_else(|| greed(&held?)) {
             report.generator_was_bottleneck(why);
         }
         let mut latency = crate::report::Latency::new();

@@ -10,7 +10,7 @@ use crate::command::Failure;
 use crate::options::Options;
 use crate::report::{Latency, Report};
 use crate::server::{Growth, Needs, Server};
-use crate::swarm::{Crowd, Finished, Script, Swarm, SwarmSettings, bottleneck};
+use crate::swarm::{Crowd, Finished, Script, Swarm, SwarmSettings, bottleneck, greed};
 use crate::wire::ServerFrame;
 
 /// Every client connects.
@@ -97,8 +97,13 @@ pub fn run(options: &Options, storm: &StormOptions) -> Result<(), Failure> {
         report.figure(&format!("{name}_failed_connects"), failed);
     }
     let end = server.sample_settled().map_err(Failure::failed)?;
-    report.cpu(&end.since(&begin));
-    conclude(&mut report, swarm.finish(), storm.clients);
+    let growth = end.since(&begin);
+    report.cpu(&growth);
+    let finished = swarm.finish();
+    if let Some(why) = bottleneck(&finished, LAG_US_MAX).or_else(|| greed(&growth)) {
+        report.generator_was_bottleneck(why);
+    }
+    conclude(&mut report, &finished, storm.clients);
     server.stop().map_err(Failure::failed)?;
     report.finish(options.json.as_deref())
 }
@@ -121,14 +126,11 @@ fn take_step(
     Ok((growth, (now.failed - counts.failed) as f64))
 }
 
-fn conclude(report: &mut Report, finished: Vec<Finished<StormScript>>, clients: u32) {
-    report.verdict("all_online_twice", away::everyone_came(&finished, 2 * u64::from(clients)));
-    report.verdict("no_session_lost", away::nobody_was_lost(&finished));
-    if let Some(why) = bottleneck(&finished, LAG_US_MAX) {
-        report.generator_was_bottleneck(why);
-    }
+fn conclude(report: &mut Report, finished: &[Finished<StormScript>], clients: u32) {
+    report.verdict("all_online_twice", away::everyone_came(finished, 2 * u64::from(clients)));
+    report.verdict("no_session_lost", away::nobody_was_lost(finished));
     let mut latencies: [Latency; 4] = std::array::from_fn(|_| Latency::new());
-    for part in &finished {
+    for part in finished {
         let [come, back, come_all, back_all] = &mut latencies;
         come.merge(&part.script.first);
         back.merge(&part.latencies);
@@ -140,5 +142,5 @@ fn conclude(report: &mut Report, finished: Vec<Finished<StormScript>>, clients: 
     for (name, latency) in names.into_iter().zip(&latencies) {
         report.latency(name, latency);
     }
-    away::tell(report, &finished);
+    away::tell(report, finished);
 }

@@ -37,7 +37,7 @@ use self::thread::Thread;
 use crate::command::Failure;
 use crate::options::SwarmOptions;
 use crate::report::Latency;
-use crate::server::Server;
+use crate::server::{Growth, Server};
 
 /// Most clients of a ring, whatever the descriptor limit.
 const RING_CLIENTS_MAX: u32 = 19_500;
@@ -204,15 +204,28 @@ impl<S> Drop for Swarm<S> {
     }
 }
 
-/// Why the figures of a run are the generator's own, if they are: its timers were late.
+/// Why the figures of a run are the generator's own, if they are: its clients acted later than they were meant to.
 #[must_use]
 pub fn bottleneck<S>(finished: &[Finished<S>], lag_us_max: u64) -> Option<String> {
     let mut lag = Latency::new();
     finished.iter().for_each(|part| lag.merge(&part.lag));
     let p99_us = lag.quantile_us(0.99);
-    (p99_us > lag_us_max).then(|| {
+    (p99_us > lag_us_max)
+        .then(|| format!("its clients acted up to {p99_us} µs (p99) late, over {lag_us_max} µs"))
+}
+
+/// Share of the host's CPU time in use from which on whoever uses more of it holds the other up.
+const BUSY_SHARE: f64 = 0.95;
+
+/// The other reason: in the measured part it used more CPU time than the server, on a host that had no more to give.
+#[must_use]
+pub fn greed(growth: &Growth) -> Option<String> {
+    let (server, own) = (growth.server_cpu?.as_secs_f64(), growth.generator_cpu.as_secs_f64());
+    let busy = growth.kernel.busy_share;
+    (busy > BUSY_SHARE && own > server).then(|| {
         format!(
-            "its clients acted up to {p99_us} µs (p99) later than they were meant to, over {lag_us_max} µs"
+            "it used {own:.1} s of CPU time, the server {server:.1} s, on a host {:.0} % busy",
+            busy * 100.0
         )
     })
 }
