@@ -59,12 +59,12 @@ impl Crowd {
         true
     }
 
-    /// Sends a packet past everything that waits, unless a send is in flight: for the steps of connecting and leaving,
-    /// where nothing is.
+    /// Sends a packet past what waits for the end of the turn: for the steps of connecting and leaving. Behind a send in
+    /// flight it waits like any other.
     pub(super) fn send_at_once(&mut self, place: usize, packet: Packet) {
         let client = &mut self.clients[place];
         if client.has(flag::SENDING) {
-            self.pool.release(packet);
+            client.outbox.get_or_insert_default().push_back(packet);
             return;
         }
         client.set(flag::SENDING);

@@ -85,6 +85,8 @@ impl<S: Script> Thread<S> {
         let Self { ring, crowd, script, shared, .. } = self;
         crowd.operations.drain(..).for_each(|operation| ring.submit(operation));
         crowd.dial(ring);
+        // What was done took time, too.
+        crowd.now_ns = ring::clock::monotonic_ns();
         let patience = crowd.next_ns().map_or(SLEEP_MAX, |due_ns| {
             Duration::from_nanos(due_ns.saturating_sub(crowd.now_ns)).min(SLEEP_MAX)
         });
