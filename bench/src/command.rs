@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::floor;
 use crate::options::Options;
 use crate::plot;
-use crate::scenario::{idle, storm};
+use crate::scenario::{durable, fanout, history, idle, rooms, slow, storm};
 use crate::server::interrupt;
 
 const EXAMPLES: &str = "\
@@ -30,6 +30,11 @@ struct CommandLine {
 enum Scenario {
     Storm(storm::StormOptions),
     Idle(idle::IdleOptions),
+    Rooms(rooms::RoomsOptions),
+    Fanout(fanout::FanoutOptions),
+    Slow(slow::SlowOptions),
+    Durable(durable::DurableOptions),
+    History(history::HistoryOptions),
     /// The bare kernel on the same kind of sockets, and the bare disk: the denominator of every ratio
     Floor(floor::Arguments),
     /// Draw the curves of runs, as SVG, from their lines of JSON
@@ -81,6 +86,11 @@ fn run(options: &Options, scenario: &Scenario) -> Result<(), Failure> {
     match scenario {
         Scenario::Storm(storm) => storm::run(options, storm),
         Scenario::Idle(idle) => idle::run(options, idle),
+        Scenario::Rooms(rooms) => rooms::run(options, rooms),
+        Scenario::Fanout(fanout) => fanout::run(options, fanout),
+        Scenario::Slow(slow) => slow::run(options, slow),
+        Scenario::Durable(durable) => durable::run(options, durable),
+        Scenario::History(history) => history::run(options, history),
         Scenario::Floor(arguments) => floor::run(options, arguments),
         Scenario::Plot(arguments) => plot::run(arguments),
         Scenario::Bare(arguments) => floor::bare::run(arguments),

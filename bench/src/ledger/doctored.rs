@@ -103,10 +103,25 @@ fn an_event_before_any_welcome_is_found() {
 fn a_log_that_shrinks_is_found() {
     let mut ledger = told();
     ledger.welcome(0, 13);
-    ledger.welcome(0, 20);
-    assert_eq!(ledger.last(0), 13, "who comes back goes on where it was");
     ledger.welcome(0, 12);
     assert_broken(&[ledger], &[(Broken::HeadWentBack, 1)]);
+}
+
+#[test]
+fn who_comes_back_has_to_ask_for_what_it_missed() {
+    let back = || {
+        let mut ledger = told();
+        for place in [1, 2] {
+            (14..=15).for_each(|seq| ledger.hear(place, seq, content(seq)));
+        }
+        ledger.welcome(0, 15);
+        ledger
+    };
+    assert_eq!(back().gap(0), Some(14..=15));
+    assert_broken(&[back()], &[(Broken::Incomplete, 1)]);
+    let mut ledger = back();
+    (14..=15).for_each(|seq| ledger.hear(0, seq, content(seq)));
+    assert_broken(&[ledger], &[]);
 }
 
 #[test]

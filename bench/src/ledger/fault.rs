@@ -28,8 +28,8 @@ pub enum Broken {
     Undecodable,
     /// A page that is not what was asked for.
     Page,
-    /// A session that ended without being asked to.
-    Lost,
+    /// A client heard of a conversation of which it is no member.
+    Stranger,
 }
 
 /// Every kind, in the order of its declaration.
@@ -44,22 +44,24 @@ const KINDS: [(Broken, &str); 11] = [
     (Broken::HeadWentBack, "head went back"),
     (Broken::Undecodable, "undecodable"),
     (Broken::Page, "page"),
-    (Broken::Lost, "lost"),
+    (Broken::Stranger, "stranger"),
 ];
 
 /// How often each promise was broken.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     counts: [u64; KINDS.len()],
-    examples: Vec<String>,
+    /// The first ones of any kind, each behind its kind.
+    examples: Vec<(Broken, String)>,
 }
 
 impl Faults {
     /// One more; the words are made for the first few alone.
     pub fn add(&mut self, broken: Broken, words: impl FnOnce() -> String) {
         self.counts[broken as usize] += 1;
-        if self.examples.len() < EXAMPLES_MAX {
-            self.examples.push(format!("{}: {}", KINDS[broken as usize].1, words()));
+        // One of each kind has its place, whatever came before.
+        if self.examples.len() < EXAMPLES_MAX || self.count(broken) == 1 {
+            self.examples.push((broken, words()));
         }
     }
 
@@ -68,7 +70,7 @@ impl Faults {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
         }
-        let room = EXAMPLES_MAX - self.examples.len();
+        let room = (EXAMPLES_MAX + KINDS.len()).saturating_sub(self.examples.len());
         self.examples.extend(other.examples.iter().take(room).cloned());
     }
 
@@ -84,10 +86,11 @@ impl Faults {
         self.counts.iter().sum()
     }
 
-    /// The first few, in words.
+    /// The first of these kinds that was found among the first of all, in words.
     #[must_use]
-    pub fn examples(&self) -> &[String] {
-        &self.examples
+    pub fn first(&self, kinds: &[Broken]) -> Option<&str> {
+        let first = self.examples.iter().find(|(broken, _)| kinds.contains(broken));
+        first.map(|(_, words)| words.as_str())
     }
 }
 
@@ -99,7 +102,9 @@ impl fmt::Display for Faults {
         let found = KINDS.iter().filter(|(kind, _)| self.count(*kind) > 0);
         let list: Vec<_> = found.map(|(kind, name)| format!("{name} {}", self.count(*kind))).collect();
         write!(formatter, "broken promises: {}", list.join(", "))?;
-        self.examples.iter().try_for_each(|example| write!(formatter, "\n  {example}"))
+        let mut examples = self.examples.iter();
+        examples
+            .try_for_each(|(broken, words)| write!(formatter, "\n  {}: {words}", KINDS[*broken as usize].1))
     }
 }
 

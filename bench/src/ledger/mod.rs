@@ -79,8 +79,8 @@ impl Ledger {
         }
     }
 
-    /// A `welcome` says where a conversation's log ends: a new client begins behind it, one that comes back must not be
-    /// told of an earlier end than it knows.
+    /// A `welcome` says where a conversation's log ends: a new client begins behind it. One that comes back must not be told
+    /// of an earlier end than it knows, and has to ask for what it missed.
     pub fn welcome(&mut self, place: u32, head: u64) {
         let Some(head) = self.seq(place, head) else { return };
         let entry = &mut self.places[place as usize];
@@ -88,6 +88,8 @@ impl Ledger {
             (entry.first, entry.last) = (head, head);
         } else if head < entry.last {
             self.faults.add(Broken::HeadWentBack, || format!("{entry:?} was told of head {head}"));
+        } else {
+            self.leave_out(place, head);
         }
     }
 
@@ -118,6 +120,12 @@ impl Ledger {
             self.faults
                 .add(Broken::Gap, || format!("{entry:?} was told that it lags from {after} to {head}"));
         }
+        self.leave_out(place, head);
+    }
+
+    /// What comes next at a place is behind `head`.
+    fn leave_out(&mut self, place: u32, head: u32) {
+        let entry = &mut self.places[place as usize];
         if head > entry.last {
             self.gaps.entry(place).or_default().push(entry.last + 1..=head);
             entry.last = head;
@@ -190,7 +198,7 @@ fn fills(gaps: &mut HashMap<u32, Vec<RangeInclusive<u32>>>, place: u32, seq: u32
 
 /// What the ledgers of all threads say together.
 #[derive(Debug, Default)]
-pub struct Verdict {
+pub struct Settlement {
     /// Promises that were broken.
     pub faults: Faults,
     /// Events that were heard.
@@ -210,28 +218,28 @@ struct Due {
 
 /// Brings the ledgers together: every member has heard every acknowledged message, and the same ones.
 #[must_use]
-pub fn settle(ledgers: &[Ledger]) -> Verdict {
-    let mut verdict = Verdict::default();
+pub fn settle(ledgers: &[Ledger]) -> Settlement {
+    let mut settlement = Settlement::default();
     let due = due(ledgers);
     for ledger in ledgers {
-        verdict.faults.merge(&ledger.faults);
-        verdict.heard += ledger.heard;
+        settlement.faults.merge(&ledger.faults);
+        settlement.heard += ledger.heard;
         for (number, place) in ledger.begun() {
             let due = &due[place.conversation as usize];
             if place.last < due.last || ledger.gaps.contains_key(&number) {
-                verdict
+                settlement
                     .faults
                     .add(Broken::Incomplete, || format!("{place:?} did not hear all up to {}", due.last));
                 continue;
             }
             let Some(witness) = due.witness.filter(|witness| witness.first == place.first) else { continue };
-            verdict.compared += 1;
+            settlement.compared += 1;
             if (place.last, place.digest) != (witness.last, witness.digest) {
-                verdict.faults.add(Broken::Content, || format!("{place:?} heard others than {witness:?}"));
+                settlement.faults.add(Broken::Content, || format!("{place:?} heard others than {witness:?}"));
             }
         }
     }
-    verdict
+    settlement
 }
 
 fn due(ledgers: &[Ledger]) -> Vec<Due> {

@@ -9,6 +9,7 @@ use super::Broken;
 #[derive(Clone, Copy, Debug)]
 struct Send {
     intended_ns: u64,
+    client: u32,
     conversation: u32,
     /// What the ack said; 0 before.
     acknowledged: u32,
@@ -23,6 +24,8 @@ struct Send {
 pub struct Answered {
     /// When it was meant to be sent.
     pub intended_ns: u64,
+    /// By whom.
+    pub client: u32,
     /// Where to.
     pub conversation: u32,
 }
@@ -38,19 +41,26 @@ pub struct Sends {
 
 impl Sends {
     /// A message goes out; its number belongs into its id.
-    pub fn begin(&mut self, conversation: u32, intended_ns: u64) -> u64 {
-        self.waiting.push_back(Send { intended_ns, conversation, acknowledged: 0, heard: 0, settled: false });
+    pub fn begin(&mut self, client: u32, conversation: u32, intended_ns: u64) -> u64 {
+        self.waiting.push_back(Send {
+            intended_ns,
+            client,
+            conversation,
+            acknowledged: 0,
+            heard: 0,
+            settled: false,
+        });
         self.unanswered += 1;
         self.first + self.waiting.len() as u64 - 1
     }
 
-    /// An ack says where a message is.
+    /// An ack tells a client where a message is.
     ///
     /// # Errors
     /// [`Broken::Unasked`] or [`Broken::Misplaced`].
-    pub fn acknowledge(&mut self, number: u64, seq: u64) -> Result<Answered, Broken> {
+    pub fn acknowledge(&mut self, number: u64, client: u32, seq: u64) -> Result<Answered, Broken> {
         let send = self.waiting(number)?;
-        if send.acknowledged != 0 || seq == 0 {
+        if send.acknowledged != 0 || seq == 0 || send.client != client {
             return Err(Broken::Unasked);
         }
         send.acknowledged = seq as u32;
@@ -60,28 +70,34 @@ impl Sends {
         Ok(answered)
     }
 
-    /// The sender hears its own message.
+    /// A client hears a message; `None` when it is another's, of which nothing more is known once that has heard it.
     ///
     /// # Errors
     /// [`Broken::Unasked`] or [`Broken::Misplaced`].
-    pub fn hear(&mut self, number: u64, seq: u64) -> Result<Answered, Broken> {
-        let send = self.waiting(number)?;
+    pub fn hear(&mut self, number: u64, client: u32, seq: u64) -> Result<Option<Answered>, Broken> {
+        if number >= self.first + self.waiting.len() as u64 {
+            return Err(Broken::Unasked);
+        }
+        let Ok(send) = self.waiting(number) else { return Ok(None) };
+        if send.client != client {
+            return Ok(None);
+        }
         if send.heard != 0 {
             return Err(Broken::Unasked);
         }
         send.heard = seq as u32;
         let answered = send.check()?;
         self.retire();
-        Ok(answered)
+        Ok(Some(answered))
     }
 
     /// A message was refused: it is nowhere.
     ///
     /// # Errors
     /// [`Broken::Unasked`].
-    pub fn refuse(&mut self, number: u64) -> Result<Answered, Broken> {
+    pub fn refuse(&mut self, number: u64, client: u32) -> Result<Answered, Broken> {
         let send = self.waiting(number)?;
-        if send.acknowledged != 0 {
+        if send.acknowledged != 0 || send.client != client {
             return Err(Broken::Unasked);
         }
         send.settled = true;
@@ -113,7 +129,7 @@ impl Sends {
 
 impl Send {
     fn answered(&self) -> Answered {
-        Answered { intended_ns: self.intended_ns, conversation: self.conversation }
+        Answered { intended_ns: self.intended_ns, client: self.client, conversation: self.conversation }
     }
 
     fn check(&mut self) -> Result<Answered, Broken> {
@@ -131,45 +147,52 @@ impl Send {
 mod tests {
     use super::*;
 
+    /// Client 3 sends to conversation 7, client 4 to 8.
     fn two() -> Sends {
         let mut sends = Sends::default();
-        assert_eq!((sends.begin(7, 100), sends.begin(8, 200)), (0, 1));
+        assert_eq!((sends.begin(3, 7, 100), sends.begin(4, 8, 200)), (0, 1));
         sends
     }
 
     #[test]
     fn a_message_is_answered_and_heard_in_either_order() {
         let mut sends = two();
-        assert_eq!(sends.acknowledge(1, 5), Ok(Answered { intended_ns: 200, conversation: 8 }));
-        assert_eq!(sends.hear(1, 5), Ok(Answered { intended_ns: 200, conversation: 8 }));
+        let second = Answered { intended_ns: 200, client: 4, conversation: 8 };
+        assert_eq!(sends.acknowledge(1, 4, 5), Ok(second));
+        assert_eq!(sends.hear(1, 3, 5), Ok(None), "another member");
+        assert_eq!(sends.hear(1, 4, 5), Ok(Some(second)));
         assert_eq!(sends.unanswered(), 1);
-        assert_eq!(sends.hear(0, 9), Ok(Answered { intended_ns: 100, conversation: 7 }));
-        assert_eq!(sends.acknowledge(0, 9), Ok(Answered { intended_ns: 100, conversation: 7 }));
+        let first = Answered { intended_ns: 100, client: 3, conversation: 7 };
+        assert_eq!(sends.hear(0, 3, 9), Ok(Some(first)));
+        assert_eq!(sends.acknowledge(0, 3, 9), Ok(first));
         assert_eq!((sends.unanswered(), sends.waiting.len()), (0, 0));
-        assert_eq!(sends.begin(7, 300), 2);
+        assert_eq!(sends.hear(0, 4, 9), Ok(None), "a member who hears it late");
+        assert_eq!(sends.begin(3, 7, 300), 2);
     }
 
     #[test]
     fn an_ack_that_names_another_place_is_found() {
         let mut sends = two();
-        sends.acknowledge(0, 5).unwrap();
-        assert_eq!(sends.hear(0, 6), Err(Broken::Misplaced));
-        sends.hear(1, 6).unwrap();
-        assert_eq!(sends.acknowledge(1, 7), Err(Broken::Misplaced));
+        sends.acknowledge(0, 3, 5).unwrap();
+        assert_eq!(sends.hear(0, 3, 6), Err(Broken::Misplaced));
+        sends.hear(1, 4, 6).unwrap();
+        assert_eq!(sends.acknowledge(1, 4, 7), Err(Broken::Misplaced));
     }
 
     #[test]
     fn what_nobody_sent_is_found() {
         let mut sends = two();
-        assert_eq!(sends.acknowledge(2, 5), Err(Broken::Unasked));
-        sends.acknowledge(0, 5).unwrap();
-        assert_eq!(sends.acknowledge(0, 5), Err(Broken::Unasked));
-        assert_eq!(sends.acknowledge(1, 0), Err(Broken::Unasked));
-        sends.hear(0, 5).unwrap();
-        assert_eq!(sends.hear(0, 5), Err(Broken::Unasked));
-        assert_eq!(sends.refuse(0), Err(Broken::Unasked));
-        sends.refuse(1).unwrap();
-        assert_eq!(sends.acknowledge(1, 6), Err(Broken::Unasked));
+        assert_eq!(sends.acknowledge(2, 3, 5), Err(Broken::Unasked));
+        assert_eq!(sends.acknowledge(0, 4, 5), Err(Broken::Unasked), "another's ack");
+        sends.acknowledge(0, 3, 5).unwrap();
+        assert_eq!(sends.acknowledge(0, 3, 5), Err(Broken::Unasked));
+        assert_eq!(sends.acknowledge(1, 4, 0), Err(Broken::Unasked));
+        assert_eq!(sends.hear(2, 3, 5), Err(Broken::Unasked));
+        sends.hear(1, 4, 5).unwrap();
+        assert_eq!(sends.hear(1, 4, 5), Err(Broken::Unasked));
+        assert_eq!(sends.refuse(0, 3), Err(Broken::Unasked));
+        sends.refuse(1, 4).unwrap();
+        assert_eq!(sends.acknowledge(1, 4, 6), Err(Broken::Unasked));
         assert_eq!(sends.unanswered(), 0);
     }
 }
