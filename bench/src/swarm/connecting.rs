@@ -19,14 +19,17 @@ const PATIENCE_NS: u64 = 60_000_000_000;
 impl Crowd {
     /// Dials for those whose turn it is.
     pub(super) fn dial(&mut self, ring: &mut Ring) {
-        while self.counters.connecting < u64::from(self.connecting_max)
-            && let Some(place) = self.queue.pop_front()
-        {
+        while let Some(place) = self.queue.pop_front() {
             let place = place as usize;
             let client = &mut self.clients[place];
             client.clear(flag::QUEUED);
             if client.state != State::Away || !client.has(flag::WANTED) {
                 continue;
+            }
+            if !self.shared.connecting.take() {
+                client.set(flag::QUEUED);
+                self.queue.push_front(place as u32);
+                break;
             }
             let dial = Dial {
                 target: self.settings.target,
@@ -35,6 +38,7 @@ impl Crowd {
                 receive_buffer_bytes: self.settings.socket_receive_bytes,
             };
             let Some(token) = ring.dial(&dial) else {
+                self.shared.connecting.give_back();
                 client.set(flag::QUEUED);
                 self.queue.push_front(place as u32);
                 break;
@@ -130,7 +134,7 @@ impl Crowd {
         client.tries = 0;
         client.clear(flag::TOLD);
         self.latencies.record_ns(self.now_ns - client.began_ns);
-        self.counters.connecting -= 1;
+        self.end_connecting();
         self.counters.online += 1;
         self.counters.welcomed += 1;
         script.welcomed(self.first + place as u32, welcome, self);

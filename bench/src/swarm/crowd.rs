@@ -10,13 +10,13 @@ use ring::operation::{Completion, Operation};
 use ring::packet::{Gather, PacketPool};
 use ring::token::Token;
 
-use super::Counters;
 use super::client::{Client, State, flag};
 use super::departure::{Departure, Return};
 use super::script::Script;
 use super::source::Sources;
 use super::ticket::Tickets;
 use super::timer::{Timer, Timers};
+use super::{Counters, Shared};
 use crate::chance::Chance;
 use crate::options::Subprotocol;
 use crate::report::Latency;
@@ -96,8 +96,7 @@ pub struct Crowd {
     pub(super) operations: Vec<Operation>,
     /// Places of clients that wait to dial.
     pub(super) queue: VecDeque<u32>,
-    /// Clients that may be connecting at once.
-    pub(super) connecting_max: u32,
+    pub(super) shared: Arc<Shared>,
     pub(super) timers: Timers,
     wake_ns: Option<u64>,
     /// Places of clients with something to send.
@@ -123,7 +122,7 @@ impl Crowd {
     pub(super) fn new(
         ring: u32,
         clients: Range<u32>,
-        connecting_max: u32,
+        shared: Arc<Shared>,
         settings: Arc<CrowdSettings>,
     ) -> Self {
         let expires_s = ring::clock::realtime_ms() / 1_000 + TOKEN_LIFE_S;
@@ -138,7 +137,7 @@ impl Crowd {
             by_slot: Vec::new(),
             operations: Vec::new(),
             queue: VecDeque::new(),
-            connecting_max,
+            shared,
             timers: Timers::default(),
             wake_ns: None,
             dirty: Vec::new(),
@@ -392,12 +391,12 @@ impl Crowd {
 
     /// What a session leaves when its socket is about to be closed.
     fn forget_session(&mut self, place: usize) {
-        let client = &mut self.clients[place];
-        match client.state {
+        match self.clients[place].state {
             State::Online => self.counters.online -= 1,
-            state if state.is_connecting() => self.counters.connecting -= 1,
+            state if state.is_connecting() => self.end_connecting(),
             _ => unreachable!("one who is away has no session"),
         }
+        let client = &mut self.clients[place];
         client.state = State::Leaving;
         client.reader = Reader::default();
         client.clear(flag::TOLD);
@@ -405,6 +404,12 @@ impl Crowd {
             outbox.into_iter().for_each(|packet| self.pool.release(packet));
         }
         self.responses.remove(&(place as u32));
+    }
+
+    /// A client comes online, or fails to: another may connect.
+    pub(super) fn end_connecting(&mut self) {
+        self.counters.connecting -= 1;
+        self.shared.connecting.give_back();
     }
 
     fn count(&mut self, departure: Departure, was_online: bool) {

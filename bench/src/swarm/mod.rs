@@ -5,6 +5,7 @@
 //! [`name::user`]`(n)`. Each script has its own part of them, a [`Crowd`]: it is told what they hear, tells them what to do,
 //! and says when it wants to be woken. Scripts share nothing but what the scenario gives them.
 
+mod budget;
 mod client;
 mod connecting;
 mod counters;
@@ -29,6 +30,7 @@ use ring::limit::Limit;
 use ring::setup::SetupError;
 use ring::waker::Waker;
 
+use self::budget::Budget;
 pub use self::counters::{Counters, Counts};
 pub use self::crowd::{Crowd, CrowdSettings};
 pub use self::departure::Departure;
@@ -80,6 +82,7 @@ impl SwarmSettings {
 struct Shared {
     step: AtomicU32,
     stops: AtomicBool,
+    connecting: Budget,
 }
 
 /// One thread, seen from the scenario.
@@ -119,8 +122,12 @@ impl<S: Script> Swarm<S> {
     pub fn start(settings: &SwarmSettings, mut script: impl FnMut(Range<u32>) -> S) -> Result<Self, Failure> {
         let limit = Limit::raise_descriptors().map_err(Failure::failed)?;
         let parts = settings.parts(limit.soft);
-        let connecting = (settings.connecting / parts.len() as u32).max(1);
-        let shared = Arc::new(Shared { step: AtomicU32::new(0), stops: AtomicBool::new(false) });
+        let connecting = settings.connecting.max(1);
+        let shared = Arc::new(Shared {
+            step: AtomicU32::new(0),
+            stops: AtomicBool::new(false),
+            connecting: Budget::new(connecting),
+        });
         let crowd = Arc::new(settings.crowd.clone());
         let mut swarm = Self { parts: Vec::with_capacity(parts.len()), shared };
         for (number, clients) in parts.into_iter().enumerate() {

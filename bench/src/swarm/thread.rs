@@ -16,6 +16,9 @@ use super::{Counts, Crowd, CrowdSettings, Finished, RING_SLOTS_SPARE, Script, Sh
 /// Longest sleep when nothing is due: the scenario wakes a thread when it says something.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
+/// Longest sleep when clients wait to connect and those of other rings have taken all places.
+const STARVED_SLEEP: Duration = Duration::from_millis(20);
+
 /// What a thread is made of.
 pub(super) struct Plan {
     pub(super) number: u32,
@@ -54,7 +57,7 @@ impl<S: Script> Thread<S> {
             ..Settings::default()
         };
         let ring = Ring::new(ring, Vec::new(), waker)?;
-        let crowd = Crowd::new(number, clients, connecting, settings);
+        let crowd = Crowd::new(number, clients, Arc::clone(&shared), settings);
         Ok(Self { ring, crowd, script, shared, counts, step: 0 })
     }
 
@@ -90,6 +93,8 @@ impl<S: Script> Thread<S> {
         let patience = crowd.next_ns().map_or(SLEEP_MAX, |due_ns| {
             Duration::from_nanos(due_ns.saturating_sub(crowd.now_ns)).min(SLEEP_MAX)
         });
+        let starves = !crowd.queue.is_empty() && crowd.counters.connecting == 0;
+        let patience = if starves { patience.min(STARVED_SLEEP) } else { patience };
         let news = || shared.step.load(Ordering::Acquire) != step || shared.stops.load(Ordering::Acquire);
         ring.turn(patience, news, |completion| crowd.handle(completion, script))?;
         self.counts.store(&self.counters());
