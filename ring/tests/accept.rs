@@ -3,9 +3,11 @@
 mod shard;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::time::Duration;
 
 use ring::listener::{Listener, ListenerSettings};
+use ring::operation::Completion;
 use ring::setup::SetupError;
 use ring::token::Token;
 use ring::waker::Waker;
@@ -81,6 +83,42 @@ fn a_group_shares_one_port_and_every_client_is_accepted_once() {
 }
 
 #[test]
+fn a_steered_group_gives_a_connection_to_the_core_on_its_cpu() {
+    let cpus = ring::cpu::allowed().unwrap();
+    // In another order than the kernel's, and one listener more than there are CPUs.
+    let cpus: Vec<usize> = cpus.into_iter().rev().take(8).collect();
+    let address = "127.0.0.1:0".parse().unwrap();
+    let group = Listener::bind(address, cpus.len() + 1, ListenerSettings::default()).unwrap();
+    Listener::steer(&group, &cpus).unwrap();
+    let address = group[0].address();
+    let settings = Settings { slots: 64, accepts: 4, ..Settings::default() };
+    let ring = |listener| Ring::new(settings, vec![listener], Waker::new().unwrap()).unwrap();
+    let mut rings: Vec<Ring> = group.into_iter().map(ring).collect();
+    for (place, cpu) in cpus.iter().copied().enumerate() {
+        // Over loopback a packet arrives on the CPU that sends it.
+        let connecting = std::thread::spawn(move || {
+            ring::cpu::pin(cpu).unwrap();
+            (0..10).map(|_| connect(address)).collect::<Vec<_>>()
+        });
+        let clients = connecting.join().unwrap();
+        let mut counts = vec![0; rings.len()];
+        while counts.iter().sum::<usize>() < clients.len() {
+            for (ring, count) in rings.iter_mut().zip(&mut counts) {
+                ring.turn(
+                    Duration::ZERO,
+                    || false,
+                    |completion| {
+                        *count += usize::from(matches!(completion, Completion::Accepted { .. }));
+                    },
+                )
+                .unwrap();
+            }
+        }
+        assert_eq!(counts[place], clients.len(), "CPU {cpu}: {counts:?}");
+    }
+}
+
+#[test]
 fn an_address_in_use_is_an_error_even_when_its_user_shares_it() {
     let taken = Listener::bind("127.0.0.1:0".parse().unwrap(), 2, ListenerSettings::default()).unwrap();
     let again = Listener::bind(taken[0].address(), 1, ListenerSettings::default());
@@ -126,7 +164,6 @@ fn a_ring_that_stopped_accepting_refuses_clients_and_keeps_those_it_has() {
 
 #[test]
 fn accepted_sockets_send_small_packets_at_once() {
-    use std::os::fd::{AsRawFd, FromRawFd};
     let listener =
         Listener::bind("127.0.0.1:0".parse().unwrap(), 1, ListenerSettings::default()).unwrap().remove(0);
     let _client = connect(listener.address());
@@ -137,6 +174,41 @@ fn accepted_sockets_send_small_packets_at_once() {
         TcpStream::from_raw_fd(descriptor)
     };
     assert!(accepted.nodelay().unwrap(), "inherited from the listener");
+}
+
+/// An option of a TCP socket that is one number.
+fn tcp_option(descriptor: RawFd, name: i32) -> i32 {
+    let (mut value, mut length) = (0_i32, size_of::<i32>() as libc::socklen_t);
+    let place = (&raw mut value).cast();
+    // SAFETY: the kernel writes at most `length` bytes, the size of `value`, during the call only.
+    let result = unsafe { libc::getsockopt(descriptor, libc::IPPROTO_TCP, name, place, &raw mut length) };
+    assert_eq!(result, 0);
+    value
+}
+
+#[test]
+fn what_the_kernel_holds_unsent_is_bounded_on_accepted_sockets_too() {
+    let settings = ListenerSettings { unsent_bytes: Some(12_345), ..ListenerSettings::default() };
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), 1, settings).unwrap().remove(0);
+    let _client = connect(listener.address());
+    // SAFETY: accept(2) without an address touches no memory; its result is checked, and owned by the stream alone.
+    let accepted = unsafe {
+        let descriptor = libc::accept(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut());
+        assert!(descriptor >= 0);
+        TcpStream::from_raw_fd(descriptor)
+    };
+    assert_eq!(tcp_option(accepted.as_raw_fd(), libc::TCP_NOTSENT_LOWAT), 12_345);
+}
+
+#[test]
+fn as_many_clients_wait_as_the_backlog_says() {
+    let settings = ListenerSettings { backlog: 3, ..ListenerSettings::default() };
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), 1, settings).unwrap().remove(0);
+    let patience = Duration::from_millis(200);
+    let waits = |_| TcpStream::connect_timeout(&listener.address(), patience).ok();
+    let waiting: Vec<TcpStream> = (0..8).map_while(waits).collect();
+    // listen(2) lets in one more than its backlog.
+    assert_eq!(waiting.len(), 4);
 }
 
 fn connect_fails(address: SocketAddr) -> bool {
