@@ -6,6 +6,7 @@ pub mod command;
 pub mod config;
 pub mod core;
 pub mod credentials;
+pub mod host;
 pub mod log;
 pub mod secret;
 pub mod serve;

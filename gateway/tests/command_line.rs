@@ -22,6 +22,7 @@ fn every_level_has_help_with_exit_code_0() {
         &["tail", "--help"],
         &["verify", "--help"],
         &["check", "--help"],
+        &["plan", "--help"],
     ] {
         let output = run(command);
         assert_eq!(output.status.code(), Some(0), "{command:?}");
@@ -44,6 +45,10 @@ fn wrong_usage_has_exit_code_2_and_says_nothing_on_stdout() {
         &["gateway"],
         &["router"],
         &["--shards", "x", "check"],
+        &["plan"],
+        &["plan", "0"],
+        &["plan", "--users", "10"],
+        &["plan", "--users", "10", "--nodes", "1"],
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));

@@ -22,10 +22,6 @@ pub struct Probe {
     pub descriptors: Limit,
     /// RLIMIT_MEMLOCK in bytes.
     pub locked_memory_bytes: Limit,
-    /// `fs.file-max`: open files of the whole host.
-    pub files_max: Option<u64>,
-    /// `net.core.somaxconn`: bound of a listener's backlog.
-    pub backlog_max: Option<u64>,
     /// `net.ipv4.ip_local_port_range`: ports to listen on lie outside.
     pub local_ports: Option<(u16, u16)>,
     /// `net.ipv4.ip_unprivileged_port_start`: ports below need a right.
@@ -52,8 +48,6 @@ pub fn probe() -> Probe {
         ring: features(),
         descriptors: Limit::descriptors(),
         locked_memory_bytes: Limit::locked_memory(),
-        files_max: number("/proc/sys/fs/file-max"),
-        backlog_max: number("/proc/sys/net/core/somaxconn"),
         local_ports: local_ports(),
         unprivileged_port_start: number("/proc/sys/net/ipv4/ip_unprivileged_port_start"),
     }

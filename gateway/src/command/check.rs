@@ -6,23 +6,22 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use ring::limit::Limit;
-use ring::listener::ListenerSettings;
 use ring::probe::{Probe, probe};
 use ring::setup::KERNEL_MIN;
 
 use super::{Failure, print};
 use crate::config::{Config, EngineKind};
+use crate::host::reading::{Host, command, raised, words};
+use crate::host::setting::{SETTINGS, Scale, Setting, Weight};
+use crate::host::{memory, process};
 
 pub(super) const HELP: &str = "\
 Looks and changes nothing. `ok` is fine, `note` works but could be better, `mend` must be mended before `serve`.
+The host's settings are compared for core.connections_max connections, or for as many as limits and memory hold.
 Exits with 0 when there is nothing to mend, with 1 otherwise.
 
 Example:
   murmuring check --config murmuring.toml --shards 60";
-
-/// Descriptors of the process beside its connections, a shard and in all: wakers, rings, listeners, files of the store.
-const DESCRIPTORS_OWN: u64 = 512;
-const DESCRIPTORS_A_SHARD: u64 = 8;
 
 /// What is to be said about one thing.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,9 +32,8 @@ enum Finding {
 }
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
-    let cpus = ring::cpu::allowed().map_err(Failure::failed)?.len();
-    let shards = if config.core.shards == 0 { cpus as u64 } else { u64::from(config.core.shards) };
-    let findings = findings(config, &probe(), shards);
+    let shards = shards(config)?;
+    let findings = findings(config, &probe(), &Host::at(Path::new("/")), shards);
     let mut text = String::new();
     for finding in &findings {
         let (word, what) = match finding {
@@ -51,13 +49,38 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     if to_mend { Err(Failure::Told) } else { Ok(()) }
 }
 
-fn findings(config: &Config, probe: &Probe, shards: u64) -> Vec<Finding> {
+/// How many shards `serve` would start here.
+pub(super) fn shards(config: &Config) -> Result<u64, Failure> {
+    let cpus = ring::cpu::allowed().map_err(Failure::failed)?.len();
+    Ok(if config.core.shards == 0 { cpus as u64 } else { u64::from(config.core.shards) })
+}
+
+/// Listeners of each shard.
+pub(super) fn listeners(config: &Config) -> u64 {
+    1 + u64::from(config.debug.echo.is_some())
+}
+
+fn findings(config: &Config, probe: &Probe, host: &Host, shards: u64) -> Vec<Finding> {
+    let scale = scale(config, probe.descriptors, host, shards);
     let mut findings = vec![kernel(probe), io_uring(probe), descriptors(config, probe.descriptors, shards)];
-    findings.push(files(config, probe, shards));
-    findings.push(backlog(probe));
+    findings.push(locked(probe.locked_memory_bytes, host, shards));
+    findings.push(held(&scale, host));
+    findings.extend(SETTINGS.iter().map(|setting| of_setting(setting, &scale, host)));
+    findings.push(table(&scale, host));
     findings.extend(ports(config, probe));
     findings.push(data(config));
     findings
+}
+
+/// The connections that are configured; without a number, as many as the limit and three quarters of memory hold.
+fn scale(config: &Config, limit: Limit, host: &Host, shards: u64) -> Scale {
+    let listeners = listeners(config);
+    let capacity = process::capacity(limit.hard, shards, listeners);
+    let connections = match u64::from(config.core.connections_max) {
+        0 => capacity.min(host.memory_bytes().map_or(capacity, memory::connections)),
+        connections => connections,
+    };
+    Scale { connections, shards, backlog: u64::from(config.listen.backlog), listeners }
 }
 
 fn kernel(probe: &Probe) -> Finding {
@@ -79,49 +102,94 @@ fn io_uring(probe: &Probe) -> Finding {
 
 /// A connection needs a place in its shard's ring, which RLIMIT_NOFILE bounds, and no descriptor of the process.
 fn descriptors(config: &Config, limit: Limit, shards: u64) -> Finding {
-    let capacity = limit.hard.saturating_mul(shards);
+    let listeners = listeners(config);
+    let capacity = process::capacity(limit.hard, shards, listeners);
     let wanted = u64::from(config.core.connections_max);
-    let own = DESCRIPTORS_OWN + DESCRIPTORS_A_SHARD * shards;
+    let (least, ease) =
+        (process::descriptors_least(shards, listeners), process::descriptors_ease(shards, listeners));
     let text = format!("RLIMIT_NOFILE {}: {shards} shards hold {capacity} connections", limit.hard);
-    if limit.hard < own {
+    if limit.hard < least {
         return Finding::Mend(format!(
-            "{text}, but the process itself opens up to {own} files: `ulimit -Hn {own}` (systemd: LimitNOFILE={own})"
+            "{text}, but the process itself opens {least} files: `ulimit -Hn {ease}` (systemd: LimitNOFILE={ease})"
         ));
     }
-    if wanted <= capacity {
+    if wanted > capacity {
+        let limit_needed = process::slots(wanted, shards, listeners);
+        let shards_needed = process::shards(wanted, limit.hard, listeners)
+            .map_or_else(String::new, |shards| format!(", or core.shards = {shards}"));
+        return Finding::Mend(format!(
+            "{text}, and core.connections_max is {wanted}: `ulimit -Hn {limit_needed}` \
+             (systemd: LimitNOFILE={limit_needed}){shards_needed}"
+        ));
+    }
+    if limit.hard < ease {
+        return Finding::Note(format!(
+            "{text}; a large store and a busy API may run out of files: `ulimit -Hn {ease}` (systemd: LimitNOFILE={ease})"
+        ));
+    }
+    Finding::Ok(text)
+}
+
+/// Rings lock memory, for a user who has no right to lock as much as it likes.
+fn locked(limit: Limit, host: &Host, shards: u64) -> Finding {
+    let needed = process::locked_bytes(shards);
+    if host.locks_freely() == Some(true) {
+        return Finding::Ok("RLIMIT_MEMLOCK does not bind this user (CAP_IPC_LOCK)".to_owned());
+    }
+    let text = format!("RLIMIT_MEMLOCK {} bytes", limit.hard);
+    if limit.hard >= needed {
         return Finding::Ok(text);
     }
-    let shards_needed = wanted.div_ceil(limit.hard);
-    let limit_needed = wanted.div_ceil(shards);
+    let needed_kib = needed.div_ceil(1_024);
     Finding::Mend(format!(
-        "{text}, and core.connections_max is {wanted}: `ulimit -Hn {limit_needed}` (systemd: LimitNOFILE={limit_needed}), \
-         or core.shards = {shards_needed}"
+        "{text}: the rings of {shards} shards lock {needed} on recent kernels: `ulimit -Hl {needed_kib}` \
+         (systemd: LimitMEMLOCK=infinity)"
     ))
 }
 
-fn files(config: &Config, probe: &Probe, shards: u64) -> Finding {
-    let wanted = match u64::from(config.core.connections_max) {
-        0 => probe.descriptors.hard.saturating_mul(shards),
-        connections => connections,
-    };
-    match probe.files_max {
-        Some(max) if max >= wanted => Finding::Ok(format!("fs.file-max {max}")),
-        Some(max) => Finding::Mend(format!(
-            "fs.file-max {max} is less than {wanted} connections: `sysctl -w fs.file-max={}`",
-            wanted.saturating_mul(2)
+/// The memory that these connections take.
+fn held(scale: &Scale, host: &Host) -> Finding {
+    let (connections, idle) = (scale.connections, memory::idle_bytes(scale.connections));
+    let text = format!("{connections} connections take {} MB when idle", idle / 1_000_000);
+    match host.memory_bytes() {
+        Some(all) if memory::connections(all) >= connections => Finding::Ok(text),
+        Some(all) => Finding::Note(format!(
+            "{text}, and a message to all of them {} MB more; this host's {} MB are good for {}: lower \
+             core.connections_max, or add memory",
+            connections * memory::BUSY_SOCKET_BYTES / 1_000_000,
+            all / 1_000_000,
+            memory::connections(all)
         )),
-        None => Finding::Note("fs.file-max can't be read".to_owned()),
+        None => Finding::Note(format!("{text}; how much this host has can't be read")),
     }
 }
 
-fn backlog(probe: &Probe) -> Finding {
-    let wanted = u64::try_from(ListenerSettings::default().backlog).unwrap_or(0);
-    match probe.backlog_max {
-        Some(max) if max >= wanted => Finding::Ok(format!("net.core.somaxconn {max}")),
-        Some(max) => Finding::Note(format!(
-            "net.core.somaxconn {max}: a storm of connections overflows it; `sysctl -w net.core.somaxconn={wanted}`"
+fn of_setting(setting: &Setting, scale: &Scale, host: &Host) -> Finding {
+    let Some(now) = host.setting(setting.key) else {
+        return Finding::Note(format!("{} can't be read here, or is not in this kernel", setting.key));
+    };
+    let text = format!("{} {}", setting.key, words(&now));
+    let Some(wanted) = raised(&now, &(setting.value)(scale)) else { return Finding::Ok(text) };
+    let text =
+        format!("{text} is low for {} connections: `{}`", scale.connections, command(setting, &wanted));
+    match setting.weight {
+        Weight::Refuses => Finding::Mend(text),
+        Weight::Hurts => Finding::Note(text),
+    }
+}
+
+/// More than four sockets a place make every packet look through a longer list.
+fn table(scale: &Scale, host: &Host) -> Finding {
+    match host.connection_table() {
+        Some(places) if scale.connections <= places * 4 => {
+            Finding::Ok(format!("net.ipv4.tcp_ehash_entries {places}"))
+        }
+        Some(places) => Finding::Note(format!(
+            "net.ipv4.tcp_ehash_entries {places} is low for {} connections: boot with thash_entries={}",
+            scale.connections,
+            scale.connections.next_power_of_two()
         )),
-        None => Finding::Note("net.core.somaxconn can't be read".to_owned()),
+        None => Finding::Note("net.ipv4.tcp_ehash_entries can't be read".to_owned()),
     }
 }
 
@@ -196,21 +264,70 @@ mod tests {
 
     #[test]
     fn connections_that_fit_are_fine_and_one_more_names_both_ways_to_mend_it() {
-        let limit = Limit { soft: 1_000, hard: 1_000 };
+        let limit = Limit { soft: 2_000, hard: 2_000 };
         let mut config = Config::default();
-        config.core.connections_max = 2_000;
+        config.core.connections_max = 2 * (2_000 - 16);
         assert!(matches!(descriptors(&config, limit, 2), Finding::Ok(_)));
-        config.core.connections_max = 2_001;
+        config.core.connections_max += 1;
         let Finding::Mend(text) = descriptors(&config, limit, 2) else { panic!("must be mended") };
-        assert!(text.contains("ulimit -Hn 1001") && text.contains("core.shards = 3"), "{text}");
+        assert!(text.contains("ulimit -Hn 2249") && text.contains("core.shards = 3"), "{text}");
     }
 
     #[test]
     fn a_limit_below_the_process_own_needs_is_to_be_mended() {
         let limit = |hard| Limit { soft: hard, hard };
-        let needed = DESCRIPTORS_OWN + DESCRIPTORS_A_SHARD;
-        assert!(matches!(descriptors(&Config::default(), limit(needed), 1), Finding::Ok(_)));
-        assert!(matches!(descriptors(&Config::default(), limit(needed - 1), 1), Finding::Mend(_)));
+        let of = |hard| descriptors(&Config::default(), limit(hard), 1);
+        let (least, ease) = (process::descriptors_least(1, 1), process::descriptors_ease(1, 1));
+        assert!(matches!(of(ease), Finding::Ok(_)));
+        assert!(matches!(of(ease - 1), Finding::Note(_)) && matches!(of(least), Finding::Note(_)));
+        assert!(matches!(of(least - 1), Finding::Mend(_)));
+    }
+
+    /// A host that has `value` for every setting.
+    fn host_with(value: u64) -> (Host, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        for setting in SETTINGS {
+            let path = directory.path().join(format!("proc/sys/{}", setting.key.replace('.', "/")));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, format!("{value} {value} {value}\n")).unwrap();
+        }
+        (Host::at(directory.path()), directory)
+    }
+
+    #[test]
+    fn every_setting_is_fine_when_it_is_high_and_told_with_its_command_when_it_is_low() {
+        let scale = Scale { connections: 1_000_000, shards: 57, backlog: 65_535, listeners: 1 };
+        let (high, _directory) = host_with(u64::MAX);
+        let (low, _directory_of_low) = host_with(1);
+        for setting in SETTINGS {
+            assert!(matches!(of_setting(setting, &scale, &high), Finding::Ok(_)), "{}", setting.key);
+            let (Finding::Note(text) | Finding::Mend(text)) = of_setting(setting, &scale, &low) else {
+                panic!("{} is low", setting.key)
+            };
+            assert!(text.contains("`sysctl -w ") && text.contains(setting.key), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_a_note() {
+        let directory = tempfile::tempdir().unwrap();
+        let host = Host::at(directory.path());
+        let scale = scale(&Config::default(), Limit { soft: 1_000, hard: 1_000 }, &host, 2);
+        assert_eq!(scale.connections, 2 * (1_000 - 16));
+        for setting in SETTINGS {
+            assert!(matches!(of_setting(setting, &scale, &host), Finding::Note(_)), "{}", setting.key);
+        }
+        assert!(matches!(table(&scale, &host), Finding::Note(_)));
+        assert!(matches!(held(&scale, &host), Finding::Note(_)));
+    }
+
+    #[test]
+    fn locked_memory_is_told_in_the_units_of_ulimit() {
+        let (host, _directory) = host_with(1);
+        let of = |hard| locked(Limit { soft: hard, hard }, &host, 2);
+        assert!(matches!(of(process::locked_bytes(2)), Finding::Ok(_)));
+        let Finding::Mend(text) = of(65_536) else { panic!("two rings lock more") };
+        assert!(text.contains("ulimit -Hl 1048"), "{text}");
     }
 
     #[test]
@@ -227,7 +344,7 @@ mod tests {
 
     #[test]
     fn this_host_is_described_without_a_panic() {
-        let findings = findings(&Config::default(), &probe(), 2);
-        assert!(findings.len() >= 8);
+        let findings = findings(&Config::default(), &probe(), &Host::at(Path::new("/")), 2);
+        assert!(findings.len() >= 8 + SETTINGS.len());
     }
 }

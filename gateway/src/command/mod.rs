@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod conversation;
 mod event_line;
+mod plan;
 mod send;
 mod serve;
 mod socket;
@@ -96,6 +97,9 @@ enum Command {
     /// Compare this host with what the configuration needs
     #[command(after_help = check::HELP)]
     Check,
+    /// Work out what a number of connections, or of users, needs
+    #[command(after_help = plan::HELP)]
+    Plan(plan::Plan),
 }
 
 /// Why a command ends with another code than 0.
@@ -169,6 +173,7 @@ fn run(configuration: &Configuration, command: Command) -> Result<(), Failure> {
         Command::Tail(tail) => tail.run(&configuration.load()?),
         Command::Verify => verify::run(&configuration.load()?),
         Command::Check => check::run(&configuration.load()?),
+        Command::Plan(plan) => plan.run(&configuration.load()?),
     }
 }
 

@@ -124,6 +124,18 @@ sections! {
         client: SocketAddr = loopback(8800),
         /// HTTP API, health and metrics.
         api: SocketAddr = loopback(8801),
+        /// Connections that the kernel holds for each shard until it accepts them; `net.core.somaxconn` bounds it.
+        backlog: u32 = 65_535; 1 to i32::MAX as u64, "the kernel counts them in 31 bits",
+        /// Gives a connection to the core on whose CPU its packets arrive, instead of spreading them by hash. For hosts
+        /// whose network card has a queue for every CPU, with at most one shard a CPU and `core.pin`; otherwise it
+        /// does nothing, or leaves cores without a queue idle.
+        steer_by_cpu: bool = false,
+        /// Bytes that the kernel takes for a slow client before it can send them (TCP_NOTSENT_LOWAT); what is on its way
+        /// comes on top. 0: as many as net.ipv4.tcp_notsent_lowat and tcp_wmem allow, which is 4 MB a client.
+        unsent_bytes: u32 = 32_768; 0 to i32::MAX as u64, "the kernel counts them in 31 bits",
+        /// SO_RCVBUF: bytes of a client that the kernel holds while nobody reads them; it doubles the number for its own
+        /// bookkeeping. The default is where Linux begins. 0: growing as far as net.ipv4.tcp_rmem allows.
+        receive_buffer_bytes: u32 = 65_536; 0 to i32::MAX as u64, "the kernel counts them in 31 bits",
     }
 
     /// Threads and what each holds.

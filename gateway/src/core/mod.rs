@@ -351,6 +351,7 @@ impl Core {
             return;
         }
         self.report_ms = now.monotonic_ms + REPORT_MS;
+        self.parts.direction.report_alive(self.parts.number);
         report::publish(&self.parts, self.parts.inbox.depths());
     }
 }

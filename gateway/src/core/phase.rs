@@ -1,6 +1,7 @@
-//! The life of a node's cores, as its main thread directs it and as they report: running, draining, stopping.
+//! The life of a node's cores, as its main thread directs it and as they report: running, draining, stopping, and that
+//! they still turn.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 /// What all cores are to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +20,8 @@ pub enum Phase {
 pub struct Direction {
     phase: AtomicU8,
     drained: Vec<AtomicBool>,
+    /// Signs of life of each core; the count wraps, for only its changes say anything.
+    beats: Vec<AtomicU32>,
 }
 
 impl Direction {
@@ -28,6 +31,7 @@ impl Direction {
         Self {
             phase: AtomicU8::new(Phase::Running as u8),
             drained: (0..cores).map(|_| AtomicBool::new(false)).collect(),
+            beats: (0..cores).map(|_| AtomicU32::new(0)).collect(),
         }
     }
 
@@ -50,6 +54,15 @@ impl Direction {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.drained.iter().all(|drained| drained.load(Ordering::Acquire))
+    }
+
+    /// How often each core has said that it lives: about once a second.
+    pub fn beats(&self) -> impl Iterator<Item = u32> {
+        self.beats.iter().map(|beat| beat.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn report_alive(&self, core: u16) {
+        self.beats[usize::from(core)].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn report_drained(&self, core: u16) {

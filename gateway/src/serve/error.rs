@@ -27,6 +27,24 @@ pub enum ServeError {
     Claim(Failure),
     /// The HTTP API could not listen.
     Api(SocketAddr, io::Error),
+    /// RLIMIT_NOFILE is under what the shards need.
+    Descriptors {
+        /// What this process may open.
+        limit: u64,
+        /// The least that will do.
+        least: u64,
+        /// Shards configured.
+        shards: u64,
+    },
+    /// The system gives fewer threads than are needed.
+    Threads {
+        /// How many are needed.
+        threads: u64,
+        /// Shards configured, a thread each.
+        shards: u64,
+        /// What it said.
+        error: io::Error,
+    },
     /// The system gave no thread, descriptor or randomness.
     System(&'static str, io::Error),
     /// A signal came before the server was ready.
@@ -42,6 +60,7 @@ impl ServeError {
             Self::Setup(error) => {
                 !matches!(error, SetupError::AddressInUse { .. } | SetupError::System { .. })
             }
+            Self::Descriptors { .. } | Self::Threads { .. } => true,
             Self::Ticket(_)
             | Self::Store(_)
             | Self::Claim(_)
@@ -67,6 +86,18 @@ impl fmt::Display for ServeError {
                 address.port()
             ),
             Self::Api(address, error) => write!(f, "listen.api: {address}: {error}"),
+            Self::Descriptors { limit, least, shards } => write!(
+                f,
+                "RLIMIT_NOFILE is {limit}, and {shards} shards (core.shards) with a store and an API open at least \
+                 {least} files: raise it with `ulimit -Hn {least} && ulimit -n {least}` (systemd: LimitNOFILE={least}), \
+                 better to 65536; `murmuring check` says how many connections it holds"
+            ),
+            Self::Threads { threads, shards, error } => write!(
+                f,
+                "{threads} threads are needed, for {shards} shards (core.shards) and the rest, and the system gives \
+                 fewer ({error}): raise the limit that is lower: RLIMIT_NPROC with `ulimit -u {threads}` or more \
+                 (systemd: LimitNPROC), pids.max of the cgroup (systemd: TasksMax={threads}), or kernel.threads-max"
+            ),
             Self::System(what, error) => write!(f, "{what}: {error}"),
             Self::Interrupted => f.write_str("a signal came before the server was ready"),
         }

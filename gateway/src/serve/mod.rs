@@ -4,8 +4,11 @@
 mod error;
 mod metrics;
 mod node;
+mod preflight;
+mod pulse;
 mod settings;
 mod store;
+mod supervisor;
 
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,27 +25,42 @@ pub use store::open_embedded;
 use crate::config::{Config, warnings};
 use crate::log::{self, Logger};
 use node::Node;
+use supervisor::Supervisor;
 
 /// How often the main thread looks after the node.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
+/// How often it looks whether keys that are being read have been.
+const KEYS_LOOK: Duration = Duration::from_millis(20);
+/// Cores give a sign of life each second, and one that sleeps each other second: less is no silence.
+const SILENCE_MIN: Duration = Duration::from_secs(4);
 
 /// Serves until a signal says stop; then drains, flushes and returns.
 ///
 /// # Errors
 /// When the server can't start.
 pub fn run(config: &Config) -> Result<(), ServeError> {
+    let found = preflight::check(config)?;
     let signals = Signals::install().map_err(|error| ServeError::System("signals", error))?;
     let started = log::start(config.log.level, config.log.format);
     let (logger, _log_thread) = started.map_err(|error| ServeError::System("the log's thread", error))?;
     abort_on_panic();
-    for warning in warnings(config) {
-        logger.warn(&warning, &[]);
+    for warning in found.iter().chain(&warnings(config)) {
+        logger.warn(warning, &[]);
     }
+    let mut supervisor = Supervisor::of_environment().unwrap_or_else(|error| {
+        logger.warn("the supervisor of NOTIFY_SOCKET can't be reached", &[("error", &error)]);
+        Supervisor::nobody()
+    });
     let mut node = Node::start(config, &logger, &signals)?;
     node.look_after();
     say_ready(&node, &logger);
-    watch(&mut node, config, &signals, &logger);
-    node.stop(|time| asks_to_stop(&signals, time));
+    supervisor.ready();
+    watch(&mut node, config, &signals, &mut supervisor, &logger);
+    supervisor.stopping(Duration::from_millis(u64::from(config.drain.deadline_ms)));
+    node.stop(|time| {
+        supervisor.alive();
+        asks_to_stop(&signals, time)
+    });
     Ok(())
 }
 
@@ -57,13 +75,19 @@ fn say_ready(node: &Node, logger: &Logger) {
 }
 
 /// Until a signal says stop.
-fn watch(node: &mut Node, config: &Config, signals: &Signals, logger: &Logger) {
+fn watch(node: &mut Node, config: &Config, signals: &Signals, supervisor: &mut Supervisor, logger: &Logger) {
     let refresh = Duration::from_secs(u64::from(config.auth.jwks_refresh_s));
     let mut refreshed = Instant::now();
+    let mut reloading = false;
     loop {
-        match signals.wait(LOOK_AFTER) {
+        let pace = if reloading { KEYS_LOOK } else { supervisor.pace(LOOK_AFTER) };
+        match signals.wait(pace) {
             Ok(None) => {}
-            Ok(Some(Signal::Hangup)) => node.reload_keys(),
+            Ok(Some(Signal::Hangup)) => {
+                supervisor.reloading();
+                reloading = true;
+                node.reload_keys();
+            }
             Ok(Some(Signal::Terminate | Signal::Interrupt)) => {
                 logger.info("draining", &[]);
                 return;
@@ -74,6 +98,13 @@ fn watch(node: &mut Node, config: &Config, signals: &Signals, logger: &Logger) {
             }
         }
         node.look_after();
+        if node.silence() <= supervisor.silence_max(SILENCE_MIN) {
+            supervisor.alive();
+        }
+        if reloading && !node.is_reading_keys() {
+            reloading = false;
+            supervisor.ready();
+        }
         if !config.auth.jwks_url.is_empty() && refreshed.elapsed() >= refresh {
             refreshed = Instant::now();
             node.reload_keys();

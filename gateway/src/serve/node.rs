@@ -12,13 +12,14 @@ use protocol::envelope::{GatewayId, RouterId};
 use ring::listener::{Listener, ListenerSettings};
 use ring::setup::SetupError;
 use ring::signal::Signals;
-use ring::{Ring, cpu, limit, probe};
+use ring::{Ring, cpu, probe};
 use router::RouterShard;
 use storage::driver::{Driver, State};
 use storage::request::Epoch;
 use tokio::sync::mpsc;
 
 use super::error::ServeError;
+use super::pulse::Pulse;
 use super::{metrics, settings, store};
 use crate::auth::{Authenticator, Rules};
 use crate::config::{Config, EngineKind, Secret};
@@ -51,6 +52,9 @@ pub(super) struct Node {
     client_address: SocketAddr,
     began_unix_ms: u64,
     store_state: State,
+    pulse: Pulse,
+    /// Threads that read keys; they end by themselves.
+    reading_keys: Vec<thread::JoinHandle<()>>,
 }
 
 /// What all cores are started with.
@@ -71,13 +75,10 @@ impl Node {
     /// Starts every thread; on return the node accepts connections.
     pub(super) fn start(config: &Config, logger: &Logger, signals: &Signals) -> Result<Self, ServeError> {
         probe::probe().ring?;
-        if let Err(error) = limit::Limit::raise_descriptors() {
-            logger.warn("the descriptor limit stays as it is", &[("error", &error)]);
-        }
         let cpus = cpu::allowed().map_err(|error| ServeError::System("the list of CPUs", error))?;
         let shards = settings::shards(config, cpus.len());
         let authenticator = Arc::new(authenticator(config, logger)?);
-        let mut listeners = listen(config, shards)?;
+        let mut listeners = listen(config, shards, &cpus)?;
         let client_address = listeners[0][0].address();
         let (engine, epoch) = open_store(config, logger, signals)?;
         let (to_api, api_inbox) = mpsc::channel(API_ENVELOPES_MAX);
@@ -128,6 +129,8 @@ impl Node {
             client_address,
             began_unix_ms: ring::clock::realtime_ms(),
             store_state: State::Healthy,
+            pulse: Pulse::new(start.direction.beats(), Instant::now()),
+            reading_keys: Vec::new(),
         })
     }
 
@@ -152,8 +155,19 @@ impl Node {
         }
     }
 
+    /// How long the most silent core has given no sign of life.
+    pub(super) fn silence(&mut self) -> Duration {
+        self.pulse.silence(self.direction.beats(), Instant::now())
+    }
+
+    /// True until the keys have been read that [`Node::reload_keys`] was called for.
+    pub(super) fn is_reading_keys(&mut self) -> bool {
+        self.reading_keys.retain(|thread| !thread.is_finished());
+        !self.reading_keys.is_empty()
+    }
+
     /// Reads key files and the JWKS address again, on a thread of its own; on a fault the old keys stay.
-    pub(super) fn reload_keys(&self) {
+    pub(super) fn reload_keys(&mut self) {
         let (config, logger) = (self.config.clone(), self.logger.clone());
         let authenticator = Arc::clone(&self.authenticator);
         let reload = move || {
@@ -167,8 +181,10 @@ impl Node {
                 Err(error) => logger.error("the old keys stay", &[("error", &error)]),
             }
         };
-        if let Err(error) = thread::Builder::new().name("keys".into()).spawn(reload) {
-            self.logger.error("the old keys stay", &[("error", &error)]);
+        self.reading_keys.retain(|thread| !thread.is_finished());
+        match thread::Builder::new().name("keys".into()).spawn(reload) {
+            Ok(thread) => self.reading_keys.push(thread),
+            Err(error) => self.logger.error("the old keys stay", &[("error", &error)]),
         }
     }
 
@@ -241,10 +257,14 @@ fn ticket_secret(config: &Config) -> Result<Secret, ServeError> {
 }
 
 /// The listening sockets of each core.
-fn listen(config: &Config, shards: u16) -> Result<Vec<Vec<Listener>>, ServeError> {
+fn listen(config: &Config, shards: u16, cpus: &[usize]) -> Result<Vec<Vec<Listener>>, ServeError> {
     let mut of_cores: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
     for address in [Some(config.listen.client), config.debug.echo].into_iter().flatten() {
-        let listeners = bind(address, usize::from(shards))?;
+        let listeners = bind(address, usize::from(shards), settings::listener(config))?;
+        if config.listen.steer_by_cpu && settings::pins(config, shards, cpus.len()) {
+            let steered = Listener::steer(&listeners, cpus);
+            steered.map_err(|error| ServeError::System("listen.steer_by_cpu", error))?;
+        }
         for (core, listener) in of_cores.iter_mut().zip(listeners) {
             core.push(listener);
         }
@@ -254,10 +274,10 @@ fn listen(config: &Config, shards: u16) -> Result<Vec<Vec<Listener>>, ServeError
 
 /// Binds an address. Whoever follows a killed server finds its port taken for a moment: the kernel ends the requests
 /// of a ring, and so its listening sockets, a little after the process.
-fn bind(address: SocketAddr, count: usize) -> Result<Vec<Listener>, ServeError> {
+fn bind(address: SocketAddr, count: usize, listening: ListenerSettings) -> Result<Vec<Listener>, ServeError> {
     let deadline = Instant::now() + BIND_PATIENCE;
     loop {
-        match Listener::bind(address, count, ListenerSettings::default()) {
+        match Listener::bind(address, count, listening) {
             Err(SetupError::AddressInUse { .. }) if Instant::now() < deadline => thread::sleep(STOP_LOOK),
             result => return Ok(result?),
         }
@@ -330,7 +350,7 @@ fn start_cores(
 /// Makes a core, on its thread.
 fn core(start: &Start, number: u16, listeners: Vec<Listener>) -> Result<Core, ServeError> {
     let shards = start.exchange.cores();
-    if start.config.core.pin && usize::from(shards) <= start.cpus.len() {
+    if settings::pins(&start.config, shards, start.cpus.len()) {
         // A core that can't be pinned still works.
         let _ = cpu::pin(start.cpus[usize::from(number)]);
     }

@@ -4,17 +4,12 @@ use std::time::Duration;
 
 use protocol::frame::ClientLimits;
 use ring::limit::Limit;
+use ring::listener::ListenerSettings;
 
 use crate::config::Config;
+use crate::host::process;
 use crate::shard::{self, ListenerKind, Seats};
 
-/// Accepts in flight for each listener of a core; each holds a slot.
-const ACCEPTS: u16 = 16;
-/// Most direct descriptors that a ring registers (io_uring_register(2), `IORING_MAX_FIXED_FILES`).
-const SLOTS_MAX: u64 = 1 << 20;
-/// Entries of a core's submission and completion queues.
-const SUBMISSIONS: u32 = 4_096;
-const COMPLETIONS: u32 = 16_384;
 /// How long HTTP requests under way may take when the server stops.
 const API_SHUTDOWN: Duration = Duration::from_secs(2);
 
@@ -26,6 +21,11 @@ pub(super) fn shards(config: &Config, cpus: usize) -> u16 {
     }
 }
 
+/// Whether each core has a CPU of its own.
+pub(super) fn pins(config: &Config, shards: u16, cpus: usize) -> bool {
+    config.core.pin && usize::from(shards) <= cpus
+}
+
 /// What listens on each core, in the order of its listeners.
 pub(super) fn listeners(config: &Config) -> Vec<ListenerKind> {
     let mut kinds = vec![ListenerKind::Client];
@@ -33,34 +33,41 @@ pub(super) fn listeners(config: &Config) -> Vec<ListenerKind> {
     kinds
 }
 
-/// Places that a core has beside its share of the connections, for the kernel spreads them by hash: an eighth, and for
-/// small shares so many.
-const SPREAD_MIN: u32 = 64;
+/// How clients' listeners are set up. What the kernel should decide is a zero in the configuration.
+pub(super) fn listener(config: &Config) -> ListenerSettings {
+    let listen = &config.listen;
+    let chosen = |bytes: u32| (bytes > 0).then_some(bytes);
+    ListenerSettings {
+        backlog: listen.backlog,
+        unsent_bytes: chosen(listen.unsent_bytes),
+        send_buffer_bytes: None,
+        receive_buffer_bytes: chosen(listen.receive_buffer_bytes).and_then(|bytes| i32::try_from(bytes).ok()),
+    }
+}
 
 /// Slots that hold no WebSocket: each accept in flight has one, and whoever takes it is told that the server is full.
 fn accepts(config: &Config) -> u32 {
-    u32::from(ACCEPTS) * listeners(config).len() as u32
+    process::slots_of_accepts(listeners(config).len() as u64) as u32
 }
 
 /// A core's ring.
 pub(super) fn ring(config: &Config, shards: u16) -> ring::Settings {
-    let slots_max = u32::try_from(Limit::descriptors().soft.min(SLOTS_MAX)).unwrap_or(u32::MAX);
-    let slots = match config.core.connections_max {
+    let (slots_max, shards) = (Limit::descriptors().soft.min(process::SLOTS_MAX), u64::from(shards));
+    let slots = match u64::from(config.core.connections_max) {
         0 => slots_max,
         connections => {
-            let share = connections.div_ceil(u32::from(shards));
-            let wanted = (share + (share / 8).max(SPREAD_MIN)).min(connections) + accepts(config);
+            let wanted = process::slots(connections, shards, listeners(config).len() as u64);
             // A share that does not fit at all is the ring's to refuse, with the command that mends it.
-            wanted.min(slots_max.max(share))
+            wanted.min(slots_max.max(connections.div_ceil(shards)))
         }
     };
     ring::Settings {
-        slots,
-        submissions: SUBMISSIONS,
-        completions: COMPLETIONS,
+        slots: u32::try_from(slots).unwrap_or(u32::MAX),
+        submissions: process::SUBMISSIONS,
+        completions: process::COMPLETIONS,
         buffers: config.core.receive_buffers,
         buffer_bytes: config.core.receive_buffer_bytes,
-        accepts: ACCEPTS,
+        accepts: process::ACCEPTS,
         dials: 0,
     }
 }

@@ -1,0 +1,86 @@
+//! What is looked at before anything is opened: whether this process may open the files and start the threads that the
+//! configuration asks for. What it finds is one message with the command that mends it.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use ring::cpu;
+use ring::limit::Limit;
+
+use super::error::ServeError;
+use super::settings;
+use crate::config::Config;
+use crate::host::process;
+
+/// Raises RLIMIT_NOFILE as far as allowed and tries the rest. Returns what works and could be better, a sentence each.
+///
+/// # Errors
+/// A limit under which `serve` can't start.
+pub(super) fn check(config: &Config) -> Result<Vec<String>, ServeError> {
+    let mut warnings = Vec::new();
+    let limit = Limit::raise_descriptors().unwrap_or_else(|error| {
+        warnings.push(format!("RLIMIT_NOFILE can't be raised to its hard limit: {error}"));
+        Limit::descriptors()
+    });
+    let cpus = cpu::allowed().map_err(|error| ServeError::System("the list of CPUs", error))?;
+    let shards = u64::from(settings::shards(config, cpus.len()));
+    let listeners = settings::listeners(config).len() as u64;
+    let least = process::descriptors_least(shards, listeners);
+    if limit.soft < least {
+        return Err(ServeError::Descriptors { limit: limit.soft, least, shards });
+    }
+    warnings.extend(few_descriptors(limit.soft, shards, listeners));
+    let threads = process::threads(shards);
+    try_threads(threads).map_err(|error| ServeError::Threads { threads, shards, error })?;
+    Ok(warnings)
+}
+
+/// A word when the limit is enough to start, and not for more than a trial.
+fn few_descriptors(limit: u64, shards: u64, listeners: u64) -> Option<String> {
+    let capacity = process::capacity(limit, shards, listeners);
+    let ease = process::descriptors_ease(shards, listeners);
+    let wanted = ease.max(process::slots(process::CONNECTIONS_USEFUL, shards, listeners));
+    (limit < ease || capacity < process::CONNECTIONS_USEFUL).then(|| {
+        format!(
+            "RLIMIT_NOFILE is {limit}: {shards} shards hold {capacity} connections, and the store and the HTTP API \
+             share {limit} files; raise it with `ulimit -n {wanted}` (systemd: LimitNOFILE={wanted})"
+        )
+    })
+}
+
+/// Starts so many threads at once and ends them: the one way to know that RLIMIT_NPROC, the cgroup, the kernel and the
+/// address space all allow them. About 10 µs each.
+fn try_threads(count: u64) -> io::Result<()> {
+    let gate = Arc::new(Mutex::new(()));
+    let closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
+    let start = |_| {
+        let gate = Arc::clone(&gate);
+        thread::Builder::new().spawn(move || drop(gate.lock()))
+    };
+    let mut threads = Vec::new();
+    let started = (0..count).map(start).try_for_each(|thread| thread.map(|thread| threads.push(thread)));
+    drop(closed);
+    for thread in threads {
+        // It has nothing to panic about.
+        let _ = thread.join();
+    }
+    started
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_this_host_allows_are_no_error() {
+        try_threads(20).unwrap();
+    }
+
+    #[test]
+    fn a_low_limit_is_told_with_what_it_holds_and_the_command_that_raises_it() {
+        let text = few_descriptors(40, 2, 1).unwrap();
+        assert!(text.contains("hold 48 connections") && text.contains("ulimit -n 580"), "{text}");
+        assert_eq!(few_descriptors(20_000, 2, 1), None);
+    }
+}
