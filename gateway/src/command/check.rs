@@ -14,6 +14,7 @@ use crate::config::{Config, EngineKind};
 use crate::host::reading::{Host, command, raised, words};
 use crate::host::setting::{SETTINGS, Scale, Setting, Weight};
 use crate::host::{memory, process};
+use crate::serve::{ServeError, try_threads};
 
 pub(super) const HELP: &str = "\
 Looks and changes nothing. `ok` is fine, `note` works but could be better, `mend` must be mended before `serve`.
@@ -64,6 +65,7 @@ fn findings(config: &Config, probe: &Probe, host: &Host, shards: u64) -> Vec<Fin
     let scale = scale(config, probe.descriptors, host, shards);
     let mut findings = vec![kernel(probe), io_uring(probe), descriptors(config, probe.descriptors, shards)];
     findings.push(locked(probe.locked_memory_bytes, host, shards));
+    findings.push(threads(shards));
     findings.push(held(&scale, host));
     findings.extend(SETTINGS.iter().map(|setting| of_setting(setting, &scale, host)));
     findings.push(table(&scale, host));
@@ -145,6 +147,15 @@ fn locked(limit: Limit, host: &Host, shards: u64) -> Finding {
         "{text}: the rings of {shards} shards lock {needed} on recent kernels: `ulimit -Hl {needed_kib}` \
          (systemd: LimitMEMLOCK=infinity)"
     ))
+}
+
+/// RLIMIT_NPROC, the control group and the kernel bound threads: all are tried at once.
+fn threads(shards: u64) -> Finding {
+    let threads = process::threads(shards);
+    match try_threads(threads) {
+        Ok(()) => Finding::Ok(format!("{threads} threads for {shards} shards")),
+        Err(error) => Finding::Mend(ServeError::Threads { threads, shards, error }.to_string()),
+    }
 }
 
 /// The memory that these connections take.

@@ -18,7 +18,7 @@ Prints and changes nothing; `murmuring check` compares the same numbers with thi
 
 Examples:
   murmuring plan 1000000
-  murmuring plan 1000000 --shards 57 --print sysctl > /etc/sysctl.d/90-murmuring.conf
+  murmuring plan 1000000 --shards 57 --print sysctl > sysctl.conf
   murmuring plan --users 10000000 --nodes 12 --node-cpus 32 --node-memory-gb 128 --delivery-us 4";
 
 /// Ports that one source address has towards one listening address: 1,024 to 65,535 without those that listen.
@@ -180,9 +180,9 @@ fn sysctl(scale: &Scale) -> String {
     let mut text = format!(
         "# What a host needs for {} connections in {} shards of Murmuring; printed by\n\
          #   murmuring plan {} --shards {} --print sysctl\n\
-         # Every value is the least that is good: a host's own larger one should stay, and `tuning/apply.sh` keeps it.\n\
-         # `tuning/apply.sh --undo` takes back what it set. Without it: copy to /etc/sysctl.d/90-murmuring.conf and run\n\
-         # `sysctl --system`; to undo, remove the file and restart, or write back what `sysctl -a` said before.\n",
+         # Every value is the least that is good, and many hosts have more by themselves: so it is not for /etc/sysctl.d,\n\
+         # which would lower those. `tuning/apply.sh --apply` raises what is too low and `tuning/apply.sh --undo` takes it\n\
+         # back; tuning/murmuring-tuning.service does both at every start and stop of the host.\n",
         scale.connections, scale.shards, scale.connections, scale.shards
     );
     for setting in SETTINGS {

@@ -20,6 +20,7 @@ use ring::signal::{Signal, Signals};
 use storage::fault;
 
 pub use error::ServeError;
+pub(crate) use preflight::try_threads;
 pub use store::open_embedded;
 
 use crate::config::{Config, warnings};

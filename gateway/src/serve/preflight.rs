@@ -51,7 +51,7 @@ fn few_descriptors(limit: u64, shards: u64, listeners: u64) -> Option<String> {
 
 /// Starts so many threads at once and ends them: the one way to know that RLIMIT_NPROC, the cgroup, the kernel and the
 /// address space all allow them. About 10 µs each.
-fn try_threads(count: u64) -> io::Result<()> {
+pub(crate) fn try_threads(count: u64) -> io::Result<()> {
     let gate = Arc::new(Mutex::new(()));
     let closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
     let start = |_| {
