@@ -1,6 +1,7 @@
 """A slow reader loses nothing, holds nobody up, and costs no memory (PROTOCOL, section 3, promise 5)."""
 
 import json
+import pathlib
 import socket
 
 from murmuring import Client, RawSocket, token
@@ -61,6 +62,25 @@ def test_a_reader_that_stops_misses_nothing_and_the_server_stays_flat(start):
             expected += 1
     for raw in readers:
         raw.socket.close()
+
+
+def unsent(server):
+    """Bytes that the kernel holds for each connection of clients until they are taken (proc_net_tcp.rst, tx_queue)."""
+    local = f":{int(server.client_address.rsplit(':', 1)[1]):04X}"
+    rows = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [int(row[4].split(":")[0], 16) for row in rows if row[1].endswith(local) and row[3] == "01"]
+
+
+def test_the_kernel_holds_as_little_for_a_stalled_reader_as_the_server(start):
+    server = start(config=CONFIG)
+    server.conversation("c", ["alice", "bob"])
+    readers = stalled(server, "bob", 3)
+    with Client(server, "alice") as alice:
+        flood(alice, 0, 800)
+        held = unsent(server)
+        assert len(held) == 4 and max(held) < 400_000, held
+    for reader in readers:
+        reader.socket.close()
 
 
 def test_a_stalled_reader_holds_nobody_up(start):

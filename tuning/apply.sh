@@ -5,7 +5,8 @@
 #
 # FILE is sysctl.conf beside this script, which is for 1,000,000 connections; with --connections N the numbers come from
 # plan.sh instead. A dry run unless --apply or --undo is there. What --apply overwrites is saved in
-# /var/lib/murmuring-tuning/sysctl. It lasts until the next boot: for longer, copy the file to /etc/sysctl.d/.
+# /run/murmuring-tuning/sysctl, which lasts as long as what was set: until the next boot. murmuring-tuning.service
+# runs it at each one.
 # In load.conf ranges are set exactly: its lines stand below a comment `# exactly`.
 set -eu
 here=$(dirname "$0")
@@ -40,7 +41,7 @@ lines() {
         }'
 }
 
-set -- --root "$root" --saved "$root/var/lib/murmuring-tuning/sysctl"
+set -- --root "$root" --saved "$root/run/murmuring-tuning/sysctl"
 if [ -z "$root" ]; then shift 2; fi
 if [ "$words" = --undo ]; then exec "$here/values.sh" --undo "$@"; fi
 found=$(settings)

@@ -6,7 +6,8 @@
 #   irq.sh [--apply | --undo] [--root DIRECTORY] [DEVICE…]
 #
 # Without devices: all that are hardware. A dry run unless --apply or --undo is there; what --apply overwrites is saved in
-# /var/lib/murmuring-tuning/irq. It lasts until the next boot: run it from a unit ordered before murmuring.service.
+# /run/murmuring-tuning/irq, which lasts as long as what was set: until the next boot. murmuring-tuning.service runs it
+# at each one.
 # Stop irqbalance first (`systemctl disable --now irqbalance`), or it moves the interrupts back.
 #
 # Why, and where it is written: Documentation/networking/scaling.rst ("RSS: IRQ configuration", "RPS", "RFS", "XPS") and
@@ -96,7 +97,7 @@ device_lines() {
     fi
 }
 
-set -- --saved "$root/var/lib/murmuring-tuning/irq"
+set -- --saved "$root/run/murmuring-tuning/irq"
 if [ -n "$root" ]; then set -- "$@" --root "$root"; fi
 if [ "$mode" = --undo ]; then exec "$here/values.sh" --undo "$@"; fi
 mapfile -t cpu < <(cpus)

@@ -20,7 +20,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-saved=${saved:-$root/var/lib/murmuring-tuning/saved}
+saved=${saved:-$root/run/murmuring-tuning/saved}
 failed=0
 
 # Numbers of /proc are separated by tabs; a line is compared word by word. Some files are there and can't be read.
