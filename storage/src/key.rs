@@ -41,6 +41,9 @@ const MEMBERSHIP: u64 = 0;
 const READ: u64 = 1;
 const SEEN: u64 = 2;
 
+/// No key of usual ids is longer, in bytes: such a key is allocated once.
+const KEY_BYTES_USUAL: usize = 96;
+
 /// Behind every key of this layout; what an engine keeps for itself lies from here on.
 pub const END: &[u8] = &[0xfe];
 
@@ -78,6 +81,12 @@ pub enum StoreKey {
 /// A range of keys: first, and behind the last.
 pub type KeyRange = (Key, Key);
 
+fn packed<T: TuplePack>(tuple: &T) -> Key {
+    let mut bytes = Key::with_capacity(KEY_BYTES_USUAL);
+    pack_into(tuple, &mut bytes);
+    bytes
+}
+
 fn conversation_key<T: TuplePack>(key: &ConversationKey, part: u64, rest: T) -> Key {
     let mut bytes = conversation_prefix(key, part);
     pack_into(&rest, &mut bytes);
@@ -85,7 +94,7 @@ fn conversation_key<T: TuplePack>(key: &ConversationKey, part: u64, rest: T) -> 
 }
 
 fn conversation_prefix(key: &ConversationKey, part: u64) -> Key {
-    pack(&(key.tenant.as_str(), CONVERSATIONS_TAG, key.conversation.as_str(), part))
+    packed(&(key.tenant.as_str(), CONVERSATIONS_TAG, key.conversation.as_str(), part))
 }
 
 fn user_key<T: TuplePack>(key: &UserKey, part: u64, rest: T) -> Key {
@@ -95,7 +104,7 @@ fn user_key<T: TuplePack>(key: &UserKey, part: u64, rest: T) -> Key {
 }
 
 fn user_prefix(key: &UserKey, part: u64) -> Key {
-    pack(&(key.tenant.as_str(), USERS_TAG, key.user.as_str(), part))
+    packed(&(key.tenant.as_str(), USERS_TAG, key.user.as_str(), part))
 }
 
 /// All keys that begin with `prefix` and go on: no element of a tuple begins with 0xff.

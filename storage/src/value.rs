@@ -20,6 +20,8 @@ use crate::request::Epoch;
 const VERSION: u8 = 1;
 /// Bytes of the checksum at the end of every value.
 const CHECKSUM_BYTES: usize = 8;
+/// No value of numbers is longer, in bytes: such a value is allocated once.
+const VALUE_BYTES_USUAL: usize = 64;
 /// Events from one entry of the time index to the next.
 pub const TIME_INDEX_STEP: u64 = 64;
 
@@ -39,7 +41,8 @@ fn finish(key: &[u8], mut value: Vec<u8>) -> Value {
 }
 
 fn seal<T: TuplePack>(key: &[u8], fields: &T) -> Value {
-    let mut value = vec![VERSION];
+    let mut value = Vec::with_capacity(VALUE_BYTES_USUAL);
+    value.push(VERSION);
     pack_into(fields, &mut value);
     finish(key, value)
 }

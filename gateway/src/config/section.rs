@@ -190,8 +190,8 @@ sections! {
         path: String = String::from("data"),
         /// FoundationDB's cluster file.
         cluster_file: String = String::new(),
-        /// Memory of the embedded store's block cache, in bytes.
-        cache_bytes: u64 = 16_777_216; 1_048_576 to 1_099_511_627_776, "below 1 MiB every read goes to the disk",
+        /// Memory of the embedded store's caches, in bytes: one half for records asked for by key, one for blocks of tables.
+        cache_bytes: u64 = 33_554_432; 1_048_576 to 1_099_511_627_776, "below 1 MiB every read goes to the disk",
         /// Requests that wait for the store's thread at most; past it sends are answered `unavailable`.
         queue_requests: u32 = 4096; 64 to 1_048_576, "what waits longer than a client does is wasted",
         /// Bytes of the store's files that are checked at start, the newest first; what lies beyond is checked

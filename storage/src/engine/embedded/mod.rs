@@ -20,18 +20,20 @@ mod inspect;
 mod log;
 mod mark;
 mod overlay;
+mod rows;
 mod tree;
 
 use std::fs;
 use std::path::Path;
 
-use crate::kv::{EngineError, Found, Read, Write, take_pairs};
+use crate::kv::{EngineError, Found, Key, Read, Value, Write, take_pairs};
 
 pub use error::{OpenError, Problem};
 use format::{Lock, StoreId};
 use log::{Expected, Log};
 use mark::Mark;
 use overlay::Overlay;
+use rows::Rows;
 use tree::Tree;
 
 const LOG: &str = "log";
@@ -43,7 +45,7 @@ const PARTS: &[&str] = &[LOG, TREE, MARK];
 /// An operator's choices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Bytes of the cache of tables' blocks.
+    /// Bytes of both caches: one half holds rows that were asked for by key, the other the tables' blocks.
     pub cache_bytes: u64,
     /// Bytes of log behind which a segment ends; twice as much is in memory at most, before indexes.
     pub segment_bytes: u64,
@@ -53,7 +55,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { cache_bytes: 16 << 20, segment_bytes: 8 << 20, check_bytes_max: 8 << 30 }
+        Self { cache_bytes: 32 << 20, segment_bytes: 8 << 20, check_bytes_max: 8 << 30 }
     }
 }
 
@@ -65,6 +67,8 @@ pub struct EmbeddedEngine {
     mark: Mark,
     /// Commits since the last sync.
     overlay: Overlay,
+    /// Of what is durable.
+    rows: Rows,
     segment_bytes: u64,
     /// Why it takes no commits any more.
     poisoned: Option<String>,
@@ -97,11 +101,22 @@ impl EmbeddedEngine {
         let acknowledged = mark::read(directory, id)?;
         let tree_path = directory.join(TREE);
         inspect::check(&tree_path, settings.check_bytes_max)?;
-        let tree = Tree::open(&tree_path, id, settings.cache_bytes)?;
+        let tree = Tree::open(&tree_path, id, settings.cache_bytes / 2)?;
         let log = Self::recover(&directory.join(LOG), id, acknowledged, &tree, settings)?;
         let mark = Mark::create(directory, id, log.last())?;
-        let (overlay, segment_bytes) = (Overlay::default(), settings.segment_bytes);
-        Ok(Self { tree, log, mark, overlay, segment_bytes, poisoned: None, took_back: false, _lock: lock })
+        let (overlay, rows) = (Overlay::default(), Rows::new(settings.cache_bytes / 2));
+        let segment_bytes = settings.segment_bytes;
+        Ok(Self {
+            tree,
+            log,
+            mark,
+            overlay,
+            rows,
+            segment_bytes,
+            poisoned: None,
+            took_back: false,
+            _lock: lock,
+        })
     }
 
     fn create(directory: &Path) -> Result<StoreId, OpenError> {
@@ -152,12 +167,9 @@ impl EmbeddedEngine {
         })
     }
 
-    fn read_one(&self, read: &Read) -> lsm_tree::Result<Found> {
+    fn read_one(&mut self, read: &Read) -> lsm_tree::Result<Found> {
         match read {
-            Read::Get { key, .. } => Ok(Found::Value(match self.overlay.get(key) {
-                Some(value) => value.cloned(),
-                None => self.tree.get(key)?,
-            })),
+            Read::Get { key, .. } => self.get(key).map(Found::Value),
             Read::Range { begin, end, .. } if begin >= end => {
                 Ok(Found::Pairs { pairs: Vec::new(), more: false })
             }
@@ -169,6 +181,20 @@ impl EmbeddedEngine {
                 take_pairs(self.overlay.over(begin, end, *reverse, below), *limit, *bytes_max)
             }
         }
+    }
+
+    fn get(&mut self, key: &Key) -> lsm_tree::Result<Option<Value>> {
+        if let Some(value) = self.overlay.get(key) {
+            return Ok(value.cloned());
+        }
+        if let Some(value) = self.rows.get(key) {
+            return Ok(Some(value.clone()));
+        }
+        let found = self.tree.get(key)?;
+        if let Some(value) = &found {
+            self.rows.keep(key, value);
+        }
+        Ok(found)
     }
 
     /// Commits all of `writes`, or nothing.
@@ -224,6 +250,7 @@ impl EmbeddedEngine {
                 return self.check();
             }
         };
+        self.overlay.changes().for_each(|(key, value)| self.rows.follow(key, value));
         self.tree.apply(group, self.overlay.take());
         if self.log.active_bytes() >= self.segment_bytes
             && let Err(why) = self.rotate(group)

@@ -5,12 +5,16 @@ use protocol::event::{Draft, Event};
 use protocol::id::{ClientId, ConversationKey, UserId};
 
 use crate::content;
+use crate::key::StoreKey;
+use crate::kv::Key;
 use crate::request::{AppendItem, AppendRule, Appended};
 
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) sender: UserId,
     pub(super) id: ClientId,
+    /// Where the sender's record of that id lies.
+    pub(super) client_key: Key,
     /// Hash of what the client asked for.
     pub(super) content: u128,
     pub(super) lamport: u64,
@@ -56,6 +60,7 @@ impl Item {
         Self {
             sender,
             id,
+            client_key: StoreKey::Client(*of, sender, id).encode(),
             content,
             lamport: item.lamport,
             rule: item.rule,

@@ -8,7 +8,7 @@ use protocol::limits::SEQ_MAX;
 
 use crate::damage::Damage;
 use crate::key::StoreKey;
-use crate::kv::Read;
+use crate::kv::{Key, Read};
 use crate::request::{AppendRule, Appended, ConversationAppend};
 use crate::transaction::Answers;
 use crate::transaction::commit::Commit;
@@ -22,6 +22,7 @@ use super::item::{Item, Place};
 #[derive(Debug)]
 pub(super) struct Log {
     of: ConversationKey,
+    head_key: Key,
     items: Vec<Item>,
     changes_anything: bool,
 }
@@ -43,18 +44,18 @@ impl Log {
         assert!(!append.items.is_empty(), "a conversation of a batch has items");
         let items: Vec<Item> = append.items.into_iter().map(|item| Item::new(&of, item)).collect();
         let changes_anything = items.iter().any(|item| matches!(item.rule, AppendRule::Change(_)));
-        Self { of, items, changes_anything }
+        Self { of, head_key: StoreKey::Head(of).encode(), items, changes_anything }
     }
 
     /// What to read. Every append and every removal changes the head: it alone is the conflict.
     pub(super) fn begin(&mut self, reads: &mut Vec<Read>) {
-        reads.push(get(&StoreKey::Head(self.of), true));
+        reads.push(Read::Get { key: self.head_key.clone(), conflict: true });
         if self.changes_anything {
             reads.push(get(&StoreKey::Meta(self.of), false));
         }
         for item in &mut self.items {
             item.begin();
-            reads.push(get(&StoreKey::Client(self.of, item.sender, item.id), false));
+            reads.push(Read::Get { key: item.client_key.clone(), conflict: false });
             match &item.rule {
                 AppendRule::Free => {}
                 AppendRule::Target { target, .. } => {
@@ -89,7 +90,7 @@ impl Log {
                     state.decide(&self.of, item, time, commit);
                 }
                 if state.head.seq > before {
-                    commit.set(&StoreKey::Head(self.of), |key| state.head.seal(key));
+                    commit.set_encoded(self.head_key.clone(), |key| state.head.seal(key));
                     state.membership.write(&self.of, commit);
                 }
             }
@@ -103,8 +104,7 @@ impl Log {
 
     /// Takes all answers; `None` when there is no such conversation.
     fn open(&self, answers: &mut Answers) -> Result<Option<State>, Damage> {
-        let key = StoreKey::Head(self.of).encode();
-        let head = answers.value().map(|found| Head::open(&key, &found)).transpose()?;
+        let head = answers.value().map(|found| Head::open(&self.head_key, &found)).transpose()?;
         let mut state = State {
             head: head.unwrap_or(Head { seq: 0, lamport: 0, time: 0, members: 0, owners: 0, first: 1 }),
             clients: BTreeMap::new(),
@@ -127,9 +127,8 @@ impl Log {
 
 impl State {
     fn open_item(&mut self, of: &ConversationKey, item: &Item, answers: &mut Answers) -> Result<(), Damage> {
-        let key = StoreKey::Client(*of, item.sender, item.id).encode();
         if let Some(found) = answers.value() {
-            self.clients.insert((item.sender, item.id), ClientRecord::open(&key, &found)?);
+            self.clients.insert((item.sender, item.id), ClientRecord::open(&item.client_key, &found)?);
         }
         match &item.rule {
             AppendRule::Free => {}
@@ -201,7 +200,7 @@ impl State {
 
         let record = ClientRecord { seq, time, content: item.content };
         self.clients.insert((item.sender, item.id), record);
-        commit.set(&StoreKey::Client(*of, item.sender, item.id), |key| record.seal(key));
+        commit.set_encoded(item.client_key.clone(), |key| record.seal(key));
         if seq % TIME_INDEX_STEP == 1 {
             commit.set(&StoreKey::Time(*of, time, seq), |key| value::seal_nothing(key));
         }
