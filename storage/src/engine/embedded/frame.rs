@@ -23,7 +23,7 @@ const CLEARED: u32 = u32::MAX;
 /// How far behind a broken frame's group one of the same log could be.
 const GROUPS_BEHIND_MAX: u64 = 1 << 20;
 
-/// What a group did to a key: a new value, or none.
+/// What a group did to a key: a new value, or none. The last change of a key counts.
 pub(super) type Change = (Key, Option<Value>);
 
 /// The header of a segment.
@@ -48,16 +48,16 @@ fn check(start: &[u8], payload: &[u8]) -> u64 {
 pub(super) fn encode<'a>(
     bytes: &mut Vec<u8>,
     group: u64,
-    changes: impl Iterator<Item = (&'a Key, Option<&'a Value>)>,
+    changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
 ) {
     let start = bytes.len();
     bytes.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
     for (key, value) in changes {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("keys and values have bounds");
         bytes.extend_from_slice(&length(key).to_le_bytes());
-        bytes.extend_from_slice(&value.map_or(CLEARED, |value| length(value)).to_le_bytes());
+        bytes.extend_from_slice(&value.map_or(CLEARED, length).to_le_bytes());
         bytes.extend_from_slice(key);
-        bytes.extend_from_slice(value.map_or(&[], Vec::as_slice));
+        bytes.extend_from_slice(value.unwrap_or_default());
     }
     let (frame_header, payload) = bytes[start..].split_at_mut(FRAME_HEADER_BYTES);
     let length = u32::try_from(payload.len()).expect("a group has a bound");
@@ -145,7 +145,8 @@ mod tests {
         let mut bytes = header(StoreId(1), 5).to_vec();
         for group in 5..8 {
             let (key, value) = (vec![group as u8; 3], vec![7; group as usize * 10]);
-            encode(&mut bytes, group, [(&key, Some(&value)), (&vec![9], None)].into_iter());
+            let changes: [(&[u8], Option<&[u8]>); 2] = [(&key, Some(&value)), (&[9], None)];
+            encode(&mut bytes, group, changes.into_iter());
         }
         bytes
     }

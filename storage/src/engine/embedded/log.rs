@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use super::error::OpenError;
 use super::format::{StoreId, sync_directory};
 use super::frame::{self, Change, Frames, HEADER_BYTES};
-use super::overlay::Overlay;
 
 /// The log of an open store.
 #[derive(Debug)]
@@ -234,9 +233,12 @@ impl Log {
     ///
     /// # Errors
     /// When it may not be durable. The log is not to be used any more.
-    pub(super) fn append(&mut self, group: &Overlay) -> io::Result<u64> {
+    pub(super) fn append<'a>(
+        &mut self,
+        changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> io::Result<u64> {
         self.buffer.clear();
-        frame::encode(&mut self.buffer, self.next, group.changes());
+        frame::encode(&mut self.buffer, self.next, changes);
         self.active.write_all(&self.buffer)?;
         self.active.sync_data()?;
         self.active_bytes += self.buffer.len() as u64;
@@ -270,16 +272,10 @@ impl Log {
         Ok(())
     }
 
-    /// Removes segments that hold only groups up to `in_tree`, oldest first: what stays is dense at any time.
-    pub(super) fn trim(&mut self, in_tree: u64) -> io::Result<()> {
-        while let Some((path, last)) = self.sealed.front() {
-            if *last > in_tree {
-                break;
-            }
-            fs::remove_file(path)?;
-            self.sealed.pop_front();
-        }
-        Ok(())
+    /// Gives up segments that hold only groups up to `in_tree`, to be removed oldest first: what stays is dense at any time.
+    pub(super) fn trim(&mut self, in_tree: u64) -> Vec<PathBuf> {
+        let count = self.sealed.iter().take_while(|(_, last)| *last <= in_tree).count();
+        self.sealed.drain(..count).map(|(path, _)| path).collect()
     }
 }
 

@@ -5,12 +5,12 @@
 //! data/lock     one process at a time              data/log/   groups, synced before all else
 //! data/tree/    sorted tables, behind the log
 //!
-//! commit ──► overlay ── sync ──► log (fsync) ──► mark ──► tree's memtable ──► tables, in the background
+//! commit ──► memtable ── sync ──► log (fsync) ──► mark ··► tables, in the background
 //! ```
 //!
-//! All commits between two syncs are one *group*: one frame of the log, whole or not there. The tree has recovery
-//! machinery of its own in some products, which drops what it can't read; here it is given nothing that the log does
-//! not hold, until its tables hold it. At the start every byte of all files is checked, and what was acknowledged must be
+//! All commits between two syncs are one *group*: one frame of the log, whole or not there. The tables have recovery
+//! machinery of their own in some products, which drops what it can't read; here they are given nothing that the log does
+//! not hold, until they hold it. At the start every byte of all files is checked, and what was acknowledged must be
 //! there, or the engine is not opened: [`OpenError`] says which file, what is wrong, and what to do.
 
 mod error;
@@ -19,7 +19,7 @@ mod frame;
 mod inspect;
 mod log;
 mod mark;
-mod overlay;
+mod memtable;
 mod rows;
 mod tree;
 
@@ -32,7 +32,6 @@ pub use error::{OpenError, Problem};
 use format::{Lock, StoreId};
 use log::{Expected, Log};
 use mark::Mark;
-use overlay::Overlay;
 use rows::Rows;
 use tree::Tree;
 
@@ -65,8 +64,6 @@ pub struct EmbeddedEngine {
     tree: Tree,
     log: Log,
     mark: Mark,
-    /// Commits since the last sync.
-    overlay: Overlay,
     /// Of what is durable.
     rows: Rows,
     segment_bytes: u64,
@@ -101,22 +98,12 @@ impl EmbeddedEngine {
         let acknowledged = mark::read(directory, id)?;
         let tree_path = directory.join(TREE);
         inspect::check(&tree_path, settings.check_bytes_max)?;
-        let tree = Tree::open(&tree_path, id, settings.cache_bytes / 2)?;
-        let log = Self::recover(&directory.join(LOG), id, acknowledged, &tree, settings)?;
+        let mut tree = Tree::open(&tree_path, id, settings.cache_bytes / 2)?;
+        let log = Self::recover(&directory.join(LOG), id, acknowledged, &mut tree, settings)?;
         let mark = Mark::create(directory, id, log.last())?;
-        let (overlay, rows) = (Overlay::default(), Rows::new(settings.cache_bytes / 2));
+        let rows = Rows::new(settings.cache_bytes / 2);
         let segment_bytes = settings.segment_bytes;
-        Ok(Self {
-            tree,
-            log,
-            mark,
-            overlay,
-            rows,
-            segment_bytes,
-            poisoned: None,
-            took_back: false,
-            _lock: lock,
-        })
+        Ok(Self { tree, log, mark, rows, segment_bytes, poisoned: None, took_back: false, _lock: lock })
     }
 
     fn create(directory: &Path) -> Result<StoreId, OpenError> {
@@ -133,7 +120,7 @@ impl EmbeddedEngine {
         path: &Path,
         id: StoreId,
         acknowledged: u64,
-        tree: &Tree,
+        tree: &mut Tree,
         settings: Settings,
     ) -> Result<Log, OpenError> {
         let expected = Expected { in_tree: tree.in_tables(), acknowledged };
@@ -145,7 +132,8 @@ impl EmbeddedEngine {
                 bytes = 0;
             }
             bytes += changes.iter().map(|(key, value)| change_bytes(key, value.as_deref())).sum::<u64>();
-            tree.apply(group, changes.into_iter());
+            changes.iter().for_each(|(key, value)| tree.set(key, value.as_deref()));
+            tree.keep();
             Ok(())
         })
     }
@@ -174,23 +162,19 @@ impl EmbeddedEngine {
                 Ok(Found::Pairs { pairs: Vec::new(), more: false })
             }
             Read::Range { begin, end, limit, bytes_max, reverse } => {
-                let below = self.tree.range(begin, end, *reverse);
-                if self.overlay.is_empty() {
-                    return take_pairs(below, *limit, *bytes_max);
-                }
-                take_pairs(self.overlay.over(begin, end, *reverse, below), *limit, *bytes_max)
+                take_pairs(self.tree.range(begin, end, *reverse), *limit, *bytes_max)
             }
         }
     }
 
     fn get(&mut self, key: &Key) -> lsm_tree::Result<Option<Value>> {
-        if let Some(value) = self.overlay.get(key) {
-            return Ok(value.cloned());
+        if let Some(value) = self.tree.get_recent(key) {
+            return Ok(value.map(<[u8]>::to_vec));
         }
         if let Some(value) = self.rows.get(key) {
             return Ok(Some(value.clone()));
         }
-        let found = self.tree.get(key)?;
+        let found = self.tree.get_older(key)?;
         if let Some(value) = &found {
             self.rows.keep(key, value);
         }
@@ -210,8 +194,8 @@ impl EmbeddedEngine {
         self.check()?;
         for write in writes {
             match write {
-                Write::Set(key, value) => self.overlay.set(key, Some(value)),
-                Write::Clear(key) => self.overlay.set(key, None),
+                Write::Set(key, value) => self.tree.set(&key, Some(&value)),
+                Write::Clear(key) => self.tree.set(&key, None),
                 Write::ClearRange(begin, end) => self.clear_range(begin, end)?,
             }
         }
@@ -223,13 +207,13 @@ impl EmbeddedEngine {
         let all = Read::Range { begin, end, limit: usize::MAX, bytes_max: usize::MAX, reverse: false };
         for found in self.read(&[all])? {
             if let Found::Pairs { pairs, .. } = found {
-                pairs.into_iter().for_each(|(key, _)| self.overlay.set(key, None));
+                pairs.iter().for_each(|(key, _)| self.tree.set(key, None));
             }
         }
         Ok(())
     }
 
-    /// Makes all commits durable, then visible in the tree.
+    /// Makes all commits durable.
     ///
     /// # Errors
     /// [`EngineError::Poisoned`]: none of the commits since the last sync is read any more; after a restart they may be
@@ -238,10 +222,11 @@ impl EmbeddedEngine {
         if std::mem::take(&mut self.took_back) {
             self.check()?;
         }
-        if self.overlay.is_empty() {
+        if self.tree.is_kept() {
             return Ok(());
         }
-        let written = self.log.append(&self.overlay).and_then(|group| self.mark.raise(group).map(|()| group));
+        let written =
+            self.log.append(self.tree.unkept()).and_then(|group| self.mark.raise(group).map(|()| group));
         let group = match written {
             Ok(group) => group,
             Err(error) => {
@@ -250,8 +235,8 @@ impl EmbeddedEngine {
                 return self.check();
             }
         };
-        self.overlay.changes().for_each(|(key, value)| self.rows.follow(key, value));
-        self.tree.apply(group, self.overlay.take());
+        self.tree.unkept().for_each(|(key, value)| self.rows.follow(key, value));
+        self.tree.keep();
         if self.log.active_bytes() >= self.segment_bytes
             && let Err(why) = self.rotate(group)
         {
@@ -264,16 +249,15 @@ impl EmbeddedEngine {
     fn rotate(&mut self, group: u64) -> Result<(), String> {
         self.tree.seal(group)?;
         self.log.rotate().map_err(|error| error.to_string())?;
-        self.log
-            .trim(self.tree.in_tables())
-            .map_err(|error| format!("removing a segment of the log: {error}"))
+        self.tree.remove(self.log.trim(self.tree.in_tables()));
+        Ok(())
     }
 
     /// Takes no commits any more; those since the last sync are taken back.
     pub fn poison(&mut self, why: &str) {
         self.poisoned.get_or_insert_with(|| why.to_owned());
-        self.took_back |= !self.overlay.is_empty();
-        self.overlay.clear();
+        self.took_back |= !self.tree.is_kept();
+        self.tree.take_back();
     }
 
     /// Makes all commits and the mark durable.

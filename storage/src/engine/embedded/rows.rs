@@ -54,11 +54,11 @@ impl Rows {
     }
 
     /// A change has become durable: a row that is here follows it.
-    pub(super) fn follow(&mut self, key: &Key, value: Option<&Value>) {
+    pub(super) fn follow(&mut self, key: &[u8], value: Option<&[u8]>) {
         match value {
             Some(value) if value.len() <= VALUE_BYTES_MAX => {
                 if let Some(mut row) = self.cache.peek_mut(key) {
-                    row.clone_from(value);
+                    value.clone_into(&mut row);
                 }
             }
             _ => {
@@ -83,11 +83,11 @@ mod tests {
         let mut rows = Rows::new(1 << 20);
         let (key, other) = (b"head".to_vec(), b"event".to_vec());
         rows.keep(&key, &vec![1]);
-        rows.follow(&key, Some(&vec![2; 40]));
-        rows.follow(&other, Some(&vec![3]));
+        rows.follow(&key, Some(&[2; 40]));
+        rows.follow(&other, Some(&[3]));
         assert_eq!(rows.get(&key), Some(&vec![2; 40]));
         assert_eq!(rows.get(&other), None);
-        rows.follow(&key, Some(&vec![4; VALUE_BYTES_MAX + 1]));
+        rows.follow(&key, Some(&[4; VALUE_BYTES_MAX + 1]));
         assert_eq!(rows.get(&key), None, "an old value would be a lie");
         rows.keep(&key, &vec![1]);
         rows.follow(&key, None);

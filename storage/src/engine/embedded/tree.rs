@@ -1,11 +1,12 @@
-//! The sorted tables: an LSM tree (the `lsm-tree` crate, fjall's) that holds what the log has made durable, and its two
-//! threads: one writes memtables out, the other compacts tables, so that nobody waits for a compaction.
+//! The sorted tables: an LSM tree (the `lsm-tree` crate, fjall's) under the memtables (`memtable.rs`), and its two threads:
+//! one writes memtables out, the other compacts tables, so that nobody waits for a compaction.
 //!
-//! The tree is never ahead of the log: a group is applied after its sync. A memtable ends where a segment of the log
-//! ends, and each group writes its number under a key of the engine's own, so a reopened tree says by itself up to
-//! which group its tables reach; the log has the rest. The check of its files is `inspect.rs`.
+//! The tables are never ahead of the log: only what was synced is written out. A memtable ends where a segment of the log
+//! ends, and the number of its last group is written with it under a key of the engine's own, so a reopened tree says by
+//! itself up to which group its tables reach; the log has the rest. The check of its files is `inspect.rs`.
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,14 +14,16 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use lsm_tree::compaction::Leveled;
-use lsm_tree::{AbstractTree, AnyTree, Cache, Config, Guard, SequenceNumberCounter};
+use lsm_tree::{
+    AbstractTree, AnyTree, Cache, Config, Guard, InternalValue, SeqNo, SequenceNumberCounter, ValueType,
+};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::{OpenError, Problem};
 use super::format::StoreId;
-use super::frame::Change;
+use super::memtable::{Memtable, Pairs};
 use crate::fault::contain;
-use crate::kv::{Key, Value};
+use crate::kv::Value;
 
 /// Where the number of the last group is: behind every key of the store's layout.
 const GROUP_KEY: &[u8] = b"\xffgroup";
@@ -28,6 +31,8 @@ const GROUP_KEY: &[u8] = b"\xffgroup";
 const COMPACTIONS_MAX: usize = 16;
 /// Memtables written out that no compaction has taken yet, before new ones are held up: each makes reads slower.
 const UNCOMPACTED_MAX: usize = 20;
+/// Reads see whatever is in the tables: the newest change of each key.
+const NEWEST: SeqNo = SeqNo::MAX;
 /// How long a new memtable is held up at most, so that compaction gains on it.
 const HOLD_UP_MAX: Duration = Duration::from_secs(1);
 
@@ -37,27 +42,35 @@ const _: () = assert!(crate::key::END[0] < GROUP_KEY[0], "the engine's own key l
 pub(super) struct Tree {
     tree: AnyTree,
     path: PathBuf,
-    id: StoreId,
-    seqno: SequenceNumberCounter,
-    visible: SequenceNumberCounter,
+    /// Above all else.
+    active: Memtable,
+    /// The one before, until the tables hold it, and its last group.
+    sealed: Option<(Arc<Memtable>, u64)>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
 /// What the tree and its thread tell each other.
 struct Shared {
+    id: StoreId,
     progress: Mutex<Progress>,
     changed: Condvar,
-    /// Reads are at this or a later number: older versions of a key may go.
-    read_from: AtomicU64,
+    /// Last group of the tables.
+    in_tables: AtomicU64,
+    seqno: SequenceNumberCounter,
+    visible: SequenceNumberCounter,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Progress {
-    /// Last group of the memtables that wait to be written out.
+    /// Last group that was sealed.
     sealed: u64,
-    /// Last group of the tables.
-    in_tables: u64,
+    /// What is to be written out.
+    memtable: Option<Arc<Memtable>>,
+    /// A memtable that nobody reads any more: freeing one takes longer than a commit may.
+    released: Option<Arc<Memtable>>,
+    /// Files that nobody needs any more: removing one takes longer than a commit may.
+    unneeded: Vec<PathBuf>,
     /// Memtables were written out since the last compaction began.
     uncompacted: bool,
     failed: Option<String>,
@@ -105,12 +118,12 @@ impl Tree {
         let first_free = tree.get_highest_persisted_seqno().map_or(1, |seqno| seqno + 1);
         seqno.fetch_max(first_free);
         visible.fetch_max(first_free);
-        let read_from = AtomicU64::new(visible.get());
-        let shared = Shared { progress: Mutex::default(), changed: Condvar::new(), read_from };
-        let shared = Arc::new(shared);
-        let mut tree = Self { tree, path: path.to_owned(), id, seqno, visible, shared, threads: Vec::new() };
-        let in_tables = tree.stored_group()?;
-        *tree.shared.lock() = Progress { sealed: in_tables, in_tables, ..Progress::default() };
+        let in_tables = stored_group(&tree, path, id)?;
+        let progress = Mutex::new(Progress { sealed: in_tables, ..Progress::default() });
+        let (changed, in_tables) = (Condvar::new(), AtomicU64::new(in_tables));
+        let shared = Arc::new(Shared { id, progress, changed, in_tables, seqno, visible });
+        let (path, active) = (path.to_owned(), Memtable::default());
+        let mut tree = Self { tree, path, active, sealed: None, shared, threads: Vec::new() };
         for (name, work) in [("store-tables", write_out as Work), ("store-compact", compact as Work)] {
             let thread = tree.start(name, work)?;
             tree.threads.push(thread);
@@ -124,26 +137,9 @@ impl Tree {
         thread.spawn(move || go_on(&tree, &shared, work)).map_err(OpenError::system(&self.path))
     }
 
-    /// The group that the tables end with; 0 for an empty tree.
-    fn stored_group(&self) -> Result<u64, OpenError> {
-        let found =
-            self.tree.get(GROUP_KEY, self.visible.get()).map_err(|error| damaged(&self.path, &error))?;
-        let Some(found) = found else {
-            return match self.tree.table_count() {
-                0 => Ok(0),
-                _ => Err(OpenError::lost(&self.path, "its tables do not say up to which group they reach")),
-            };
-        };
-        let group = found.first_chunk().map_or(0, |group| u64::from_le_bytes(*group));
-        if *found == *group_value(self.id, group) {
-            return Ok(group);
-        }
-        Err(OpenError::damaged(&self.path, "the number of its last group is not what this store wrote"))
-    }
-
     /// Up to which group the tables reach.
     pub(super) fn in_tables(&self) -> u64 {
-        self.shared.lock().in_tables
+        self.shared.in_tables.load(Ordering::Acquire)
     }
 
     /// Why its threads could not go on.
@@ -151,28 +147,56 @@ impl Tree {
         self.shared.lock().failed.clone()
     }
 
-    /// Makes a durable group visible.
-    pub(super) fn apply(&self, group: u64, changes: impl Iterator<Item = Change>) {
-        let seqno = self.seqno.next();
-        for (key, value) in changes {
-            match value {
-                Some(value) => self.tree.insert(key, value, seqno),
-                None => self.tree.remove(key, seqno),
-            };
-        }
-        self.tree.insert(GROUP_KEY, group_value(self.id, group), seqno);
-        self.visible.fetch_max(seqno + 1);
-        self.shared.read_from.store(self.visible.get(), Ordering::Release);
+    /// Makes a change, not durable yet.
+    pub(super) fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.active.set(key, value);
     }
 
-    /// Ends the memtable behind `group`, to be written out. Waits while the one before is not written yet, so that two are
+    /// True when all changes are durable.
+    pub(super) fn is_kept(&self) -> bool {
+        self.active.is_kept()
+    }
+
+    /// The changes that are not durable, in their order.
+    pub(super) fn unkept(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.active.unkept()
+    }
+
+    /// All changes are durable now.
+    pub(super) fn keep(&mut self) {
+        self.active.keep();
+        self.release();
+    }
+
+    /// Takes back what is not durable.
+    pub(super) fn take_back(&mut self) {
+        self.active.take_back();
+    }
+
+    /// Lets go of the sealed memtable when the tables hold it.
+    fn release(&mut self) {
+        if self.sealed.as_ref().is_some_and(|(_, group)| *group <= self.in_tables())
+            && let Some((memtable, _)) = self.sealed.take()
+        {
+            self.shared.lock().released = Some(memtable);
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Has files removed, in their order, soon.
+    pub(super) fn remove(&self, files: Vec<PathBuf>) {
+        self.shared.lock().unneeded.extend(files);
+        self.shared.changed.notify_all();
+    }
+
+    /// Ends the memtable behind `group`, which is durable, to be written out. Waits while the one before is not written yet, so that two are
     /// in memory at most, and a little while compaction is far behind.
     ///
     /// # Errors
     /// When a thread can't go on: a full disk.
-    pub(super) fn seal(&self, group: u64) -> Result<(), String> {
-        let waits =
-            |progress: &mut Progress| progress.in_tables < progress.sealed && progress.failed.is_none();
+    pub(super) fn seal(&mut self, group: u64) -> Result<(), String> {
+        assert!(self.is_kept(), "only what is durable is written out");
+        let waits = |progress: &mut Progress| self.in_tables() < progress.sealed && progress.failed.is_none();
         let waited = self.shared.changed.wait_while(self.shared.lock(), waits);
         let progress = waited.unwrap_or_else(PoisonError::into_inner);
         let behind =
@@ -182,29 +206,60 @@ impl Tree {
         if let Some(why) = &progress.failed {
             return Err(why.clone());
         }
-        self.tree.rotate_memtable();
+        let memtable = Arc::new(std::mem::take(&mut self.active));
+        progress.released = self.sealed.replace((Arc::clone(&memtable), group)).map(|(written, _)| written);
+        progress.memtable = Some(memtable);
         progress.sealed = group;
         self.shared.changed.notify_all();
         Ok(())
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> lsm_tree::Result<Option<Value>> {
-        Ok(self.tree.get(key, self.visible.get())?.map(|value| value.to_vec()))
+    /// What a key holds above the tables; `None`: nothing that is known here.
+    pub(super) fn get_recent(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+        let sealed = self.sealed.as_ref();
+        self.active.get(key).or_else(|| sealed.and_then(|(memtable, _)| memtable.get(key)))
+    }
+
+    /// What a key holds in the tables.
+    pub(super) fn get_older(&self, key: &[u8]) -> lsm_tree::Result<Option<Value>> {
+        Ok(self.tree.get(key, NEWEST)?.map(|value| value.to_vec()))
     }
 
     /// The pairs of `begin..end`, in order, or from the end downwards.
-    pub(super) fn range(
-        &self,
+    pub(super) fn range<'a>(
+        &'a mut self,
         begin: &[u8],
         end: &[u8],
         reverse: bool,
-    ) -> Box<dyn Iterator<Item = lsm_tree::Result<(Key, Value)>>> {
-        let range = self.tree.range::<&[u8], _>(begin..end, self.visible.get(), None);
+    ) -> Pairs<'a, lsm_tree::Error> {
+        let range = self.tree.range::<&[u8], _>(begin..end, NEWEST, None);
         let pair = |guard: lsm_tree::IterGuardImpl| {
             guard.into_inner().map(|(key, value)| (key.to_vec(), value.to_vec()))
         };
-        if reverse { Box::new(range.rev().map(pair)) } else { Box::new(range.map(pair)) }
+        let tables: Pairs<'a, _> =
+            if reverse { Box::new(range.rev().map(pair)) } else { Box::new(range.map(pair)) };
+        let older = match &self.sealed {
+            Some((memtable, _)) => memtable.sealed_over(begin, end, reverse, tables),
+            None => tables,
+        };
+        self.active.over(begin, end, reverse, older)
     }
+}
+
+/// The group that the tables end with; 0 for an empty tree.
+fn stored_group(tree: &AnyTree, path: &Path, id: StoreId) -> Result<u64, OpenError> {
+    let found = tree.get(GROUP_KEY, NEWEST).map_err(|error| damaged(path, &error))?;
+    let Some(found) = found else {
+        return match tree.table_count() {
+            0 => Ok(0),
+            _ => Err(OpenError::lost(path, "its tables do not say up to which group they reach")),
+        };
+    };
+    let group = found.first_chunk().map_or(0, |group| u64::from_le_bytes(*group));
+    if *found == *group_value(id, group) {
+        return Ok(group);
+    }
+    Err(OpenError::damaged(path, "the number of its last group is not what this store wrote"))
 }
 
 /// One turn of a thread's work; false when the tree is dropped.
@@ -226,21 +281,46 @@ fn go_on(tree: &AnyTree, shared: &Shared, work: Work) {
     }
 }
 
-/// Writes the memtables out that have ended.
+/// Writes the memtable out that has ended, and frees what others have no time to free.
 fn write_out(tree: &AnyTree, shared: &Shared) -> lsm_tree::Result<bool> {
-    let Some(progress) = shared.wait_until(|progress| progress.in_tables < progress.sealed) else {
+    let ready = |progress: &Progress| {
+        progress.memtable.is_some() || progress.released.is_some() || !progress.unneeded.is_empty()
+    };
+    let Some(mut progress) = shared.wait_until(ready) else {
         return Ok(false);
     };
-    let group = progress.sealed;
+    let (memtable, group) = (progress.memtable.take(), progress.sealed);
+    let (released, unneeded) = (progress.released.take(), std::mem::take(&mut progress.unneeded));
     drop(progress);
-    let flush_lock = tree.get_flush_lock();
-    tree.flush(&flush_lock, shared.read_from.load(Ordering::Acquire))?;
-    drop(flush_lock);
-    let mut progress = shared.lock();
-    progress.in_tables = group;
-    progress.uncompacted = true;
-    shared.changed.notify_all();
+    if let Some(memtable) = memtable {
+        write_table(tree, shared, &memtable, group)?;
+        shared.in_tables.store(group, Ordering::Release);
+        shared.lock().uncompacted = true;
+        shared.changed.notify_all();
+    }
+    drop(released);
+    for file in unneeded {
+        fs::remove_file(file)?;
+    }
     Ok(true)
+}
+
+/// Makes a table of a memtable that ends with `group`.
+fn write_table(tree: &AnyTree, shared: &Shared, memtable: &Memtable, group: u64) -> lsm_tree::Result<()> {
+    let seqno = shared.seqno.next();
+    let changes = memtable.changes().map(|(key, value)| match value {
+        Some(value) => InternalValue::from_components(key, value, seqno, ValueType::Value),
+        None => InternalValue::new_tombstone(key, seqno),
+    });
+    let value = group_value(shared.id, group);
+    let last = InternalValue::from_components(GROUP_KEY, value, seqno, ValueType::Value);
+    let flush_lock = tree.get_flush_lock();
+    let tables = tree.flush_to_tables(changes.chain([last]).map(Ok))?;
+    if let Some((tables, _)) = tables {
+        tree.register_tables(&tables, None, None, &[], shared.visible.get())?;
+    }
+    drop(flush_lock);
+    Ok(())
 }
 
 /// Compacts until there is nothing to do.
@@ -253,7 +333,7 @@ fn compact(tree: &AnyTree, shared: &Shared) -> lsm_tree::Result<bool> {
     for _ in 0..COMPACTIONS_MAX {
         let before = tree.disk_space();
         let tables = tree.table_count();
-        tree.compact(Arc::new(Leveled::default()), shared.read_from.load(Ordering::Acquire))?;
+        tree.compact(Arc::new(Leveled::default()), shared.visible.get())?;
         shared.changed.notify_all();
         if shared.lock().stop || (tree.disk_space(), tree.table_count()) == (before, tables) {
             break;
