@@ -9,6 +9,7 @@ use ring::operation::Operation;
 use super::client::{State, flag};
 use super::script::Script;
 use super::{Crowd, Departure, name};
+use crate::options::Subprotocol;
 use crate::wire::{self, ClientFrame, Key, ServerFrame};
 
 /// How long a dial may take; the kernel asks again after 1, 3, 7 and 15 s when a backlog is full.
@@ -61,12 +62,10 @@ impl Crowd {
     /// Asks for the upgrade; with a ticket at hand, `hello` says who this is, and a token is not needed.
     pub(super) fn connected(&mut self, place: usize) {
         self.clients[place].state = State::Upgrading;
-        let token = match self.ticket(place) {
-            Some(_) => None,
-            None => Some(self.signer.sign(&name::user(self.first + place as u32))),
-        };
+        let needs_token = !self.settings.is_plain && self.ticket(place).is_none();
+        let token = needs_token.then(|| self.signer.sign(&name::user(self.first + place as u32)));
         let key = self.key(place);
-        let (host, subprotocol) = (&self.host, self.settings.subprotocol);
+        let (host, subprotocol) = (&self.host, self.offered());
         let packet =
             self.pool.packet(|out| wire::write_request(host, subprotocol, token.as_deref(), key, out));
         self.operations.push(Operation::Receive(self.clients[place].token));
@@ -88,9 +87,14 @@ impl Crowd {
             response.extend_from_slice(bytes);
             &response
         };
-        match wire::read_response(whole, self.settings.subprotocol, self.key(place)) {
+        match wire::read_response(whole, self.offered(), self.key(place)) {
             Ok(Some(upgraded)) => {
-                self.greet(place);
+                if self.settings.is_plain {
+                    self.is_online_now(place);
+                    script.joined(self.first + place as u32, self);
+                } else {
+                    self.greet(place);
+                }
                 Some(&bytes[upgraded.response_bytes - before..])
             }
             Ok(None) => {
@@ -129,6 +133,11 @@ impl Crowd {
         if let (ServerFrame::Welcome { resume, .. }, Some(tickets)) = (welcome, &mut self.tickets) {
             tickets.put(place, resume);
         }
+        self.is_online_now(place);
+        script.welcomed(self.first + place as u32, welcome, self);
+    }
+
+    fn is_online_now(&mut self, place: usize) {
         let client = &mut self.clients[place];
         client.state = State::Online;
         client.tries = 0;
@@ -137,7 +146,11 @@ impl Crowd {
         self.end_connecting();
         self.counters.online += 1;
         self.counters.welcomed += 1;
-        script.welcomed(self.first + place as u32, welcome, self);
+    }
+
+    /// The subprotocol of the upgrade.
+    fn offered(&self) -> Option<Subprotocol> {
+        (!self.settings.is_plain).then_some(self.settings.subprotocol)
     }
 
     fn ticket(&self, place: usize) -> Option<&str> {

@@ -44,6 +44,9 @@ pub struct CrowdSettings {
     pub secret: String,
     /// How clients speak.
     pub subprotocol: Subprotocol,
+    /// Whether the server is another than Murmuring, which speaks WebSocket and nothing more: a client has no token and
+    /// says no `hello`, and is online with the upgrade ([`Script::joined`]).
+    pub is_plain: bool,
     /// Seed of all chance.
     pub seed: u64,
     /// Whether clients keep their resume tickets, about 100 bytes each, and come back with them instead of tokens.
@@ -64,6 +67,7 @@ impl CrowdSettings {
             target,
             secret: secret.to_owned(),
             subprotocol,
+            is_plain: false,
             seed,
             keeps_tickets: false,
             reconnects: true,

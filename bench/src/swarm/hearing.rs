@@ -52,7 +52,9 @@ impl Crowd {
             Opcode::Ping => self.answer_ping(place, message.payload),
             Opcode::Pong => {}
             Opcode::Close => self.obey_close(place, message.payload, script),
-            opcode if opcode != data => self.depart(place, Departure::Frame, script),
+            opcode if opcode != data && !self.settings.is_plain => {
+                self.depart(place, Departure::Frame, script)
+            }
             _ if self.clients[place].state == State::Greeting => self.greeted(place, message.payload, script),
             _ => {
                 self.counters.messages += 1;

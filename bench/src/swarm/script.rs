@@ -44,6 +44,11 @@ pub trait Script: Send + 'static {
         let _ = (client, welcome, crowd);
     }
 
+    /// A client is online at a plain server, which says nothing.
+    fn joined(&mut self, client: u32, crowd: &mut Crowd) {
+        let _ = (client, crowd);
+    }
+
     /// A client that is online heard something else. [`Crowd::now_ns`] is when.
     ///
     /// A `goaway` is the script's to see: it says so with [`Crowd::reconnect_after`].

@@ -31,6 +31,13 @@ impl Crowd {
         self.pool.packet(|out| wire::encode(self.settings.subprotocol, frame, mask, out))
     }
 
+    /// A text frame with this payload, as plain servers get it.
+    #[must_use]
+    pub fn text_packet(&mut self, payload: &str) -> Packet {
+        let mask = self.masks.key();
+        self.pool.packet(|out| wire::write_text(payload, mask, out))
+    }
+
     /// As [`Crowd::send`], of a frame from [`Crowd::packet`].
     #[must_use]
     pub fn send_packet(&mut self, client: u32, packet: Packet) -> bool {

@@ -112,6 +112,11 @@ pub fn write_control(opcode: Opcode, payload: &[u8], mask: [u8; 4], out: &mut Ve
     write_with(opcode, mask, out, |out| out.extend_from_slice(payload));
 }
 
+/// Appends a text frame with this payload.
+pub fn write_text(payload: &str, mask: [u8; 4], out: &mut Vec<u8>) {
+    write_with(Opcode::Text, mask, out, |out| out.extend_from_slice(payload.as_bytes()));
+}
+
 /// Appends one masked frame around the payload that `payload` appends.
 pub(super) fn write_with(
     opcode: Opcode,

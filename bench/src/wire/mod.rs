@@ -11,7 +11,7 @@ mod upgrade;
 
 pub use client::{ClientFrame, Cursor, Range, User};
 pub use framing::{
-    Close, Masks, Message, Opcode, Reader, SERVER_PAYLOAD_BYTES_MAX, Violation, write_control,
+    Close, Masks, Message, Opcode, Reader, SERVER_PAYLOAD_BYTES_MAX, Violation, write_control, write_text,
 };
 pub use server::{ChatListEntry, Content, Event, Invalid, Limits, Role, ServerFrame};
 pub use text::Text;

@@ -38,21 +38,31 @@ impl Key {
     }
 }
 
-/// Appends the request: `host` as `address:port`, and a token for `Authorization` unless `hello` brings it.
-pub fn write_request(host: &str, subprotocol: Subprotocol, token: Option<&str>, key: Key, out: &mut Vec<u8>) {
+/// Appends the request: `host` as `address:port`, and a token for `Authorization` unless `hello` brings it. Without a
+/// subprotocol, that of a plain WebSocket, which other servers than Murmuring speak.
+pub fn write_request(
+    host: &str,
+    subprotocol: Option<Subprotocol>,
+    token: Option<&str>,
+    key: Key,
+    out: &mut Vec<u8>,
+) {
     let mut line = |parts: &[&str]| {
         for part in parts {
             out.extend_from_slice(part.as_bytes());
         }
         out.extend_from_slice(b"\r\n");
     };
-    line(&["GET /v1/connect HTTP/1.1"]);
+    let path = if subprotocol.is_some() { "/v1/connect" } else { "/" };
+    line(&["GET ", path, " HTTP/1.1"]);
     line(&["Host: ", host]);
     line(&["Upgrade: websocket"]);
     line(&["Connection: Upgrade"]);
     line(&["Sec-WebSocket-Version: 13"]);
     line(&["Sec-WebSocket-Key: ", &key.text()]);
-    line(&["Sec-WebSocket-Protocol: ", subprotocol.name()]);
+    if let Some(subprotocol) = subprotocol {
+        line(&["Sec-WebSocket-Protocol: ", subprotocol.name()]);
+    }
     if let Some(token) = token {
         line(&["Authorization: Bearer ", token]);
     }
@@ -90,7 +100,11 @@ pub enum Refused {
 ///
 /// # Errors
 /// When it is no upgrade of this request.
-pub fn read_response(bytes: &[u8], subprotocol: Subprotocol, key: Key) -> Result<Option<Upgraded>, Refused> {
+pub fn read_response(
+    bytes: &[u8],
+    subprotocol: Option<Subprotocol>,
+    key: Key,
+) -> Result<Option<Upgraded>, Refused> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     let response_bytes = match response.parse(bytes) {
@@ -114,7 +128,7 @@ pub fn read_response(bytes: &[u8], subprotocol: Subprotocol, key: Key) -> Result
     if header("Sec-WebSocket-Accept") != Some(key.accept().as_str()) {
         return Err(Refused::Accept);
     }
-    if header("Sec-WebSocket-Protocol") != Some(subprotocol.name()) {
+    if header("Sec-WebSocket-Protocol") != subprotocol.map(Subprotocol::name) {
         return Err(Refused::Subprotocol);
     }
     Ok(Some(Upgraded { response_bytes }))
@@ -149,13 +163,13 @@ mod tests {
         bytes.extend(b"\x81\x02{}");
         for length in 0..bytes.len() {
             let expected = (length >= response_bytes).then_some(Upgraded { response_bytes });
-            assert_eq!(read_response(&bytes[..length], Subprotocol::Json, EXAMPLE), Ok(expected));
+            assert_eq!(read_response(&bytes[..length], Some(Subprotocol::Json), EXAMPLE), Ok(expected));
         }
     }
 
     #[test]
     fn everything_else_is_refused() {
-        let read = |bytes: &[u8]| read_response(bytes, Subprotocol::Json, EXAMPLE).unwrap_err();
+        let read = |bytes: &[u8]| read_response(bytes, Some(Subprotocol::Json), EXAMPLE).unwrap_err();
         assert_eq!(read(b"SSH-2.0\r\n"), Refused::Http);
         assert_eq!(read(&[b'H'; RESPONSE_BYTES_MAX]), Refused::Http);
         assert_eq!(
@@ -164,8 +178,8 @@ mod tests {
         );
         assert_eq!(read(&response(&["101 Hello"])), Refused::Headers);
         let other = Key(*b"another sentence");
-        assert_eq!(read_response(&good(), Subprotocol::Json, other), Err(Refused::Accept));
-        assert_eq!(read_response(&good(), Subprotocol::Rkyv, EXAMPLE), Err(Refused::Subprotocol));
+        assert_eq!(read_response(&good(), Some(Subprotocol::Json), other), Err(Refused::Accept));
+        assert_eq!(read_response(&good(), Some(Subprotocol::Rkyv), EXAMPLE), Err(Refused::Subprotocol));
     }
 
     #[test]
