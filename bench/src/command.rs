@@ -8,7 +8,8 @@ use clap::{Parser, Subcommand};
 use crate::floor;
 use crate::options::Options;
 use crate::plot;
-use crate::scenario::{durable, fanout, history, idle, rooms, slow, storm};
+use crate::report::compare;
+use crate::scenario::{broadcast, durable, fanout, history, idle, rooms, slow, storm};
 use crate::server::interrupt;
 
 const EXAMPLES: &str = "\
@@ -35,8 +36,11 @@ enum Scenario {
     Slow(slow::SlowOptions),
     Durable(durable::DurableOptions),
     History(history::HistoryOptions),
+    Broadcast(broadcast::BroadcastOptions),
     /// The bare kernel on the same kind of sockets, and the bare disk: the denominator of every ratio
     Floor(floor::Arguments),
+    /// Put runs beside each other, from their lines of JSON: medians, and how far runs alike lie apart
+    Compare(compare::Arguments),
     /// Draw the curves of runs, as SVG, from their lines of JSON
     Plot(plot::Arguments),
     /// The other side of `floor`, in a process of its own
@@ -91,7 +95,9 @@ fn run(options: &Options, scenario: &Scenario) -> Result<(), Failure> {
         Scenario::Slow(slow) => slow::run(options, slow),
         Scenario::Durable(durable) => durable::run(options, durable),
         Scenario::History(history) => history::run(options, history),
+        Scenario::Broadcast(broadcast) => broadcast::run(options, broadcast),
         Scenario::Floor(arguments) => floor::run(options, arguments),
+        Scenario::Compare(arguments) => compare::run(arguments),
         Scenario::Plot(arguments) => plot::run(arguments),
         Scenario::Bare(arguments) => floor::bare::run(arguments),
     }

@@ -29,7 +29,7 @@ pub struct Arguments {
 /// # Errors
 /// The lines are none, or have nothing to draw: exit code 2; a file can't be written: 1.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let lines = read(&arguments.lines)?;
+    let lines = Line::read_all(&arguments.lines)?;
     let charts = curves::charts(&lines);
     if charts.is_empty() {
         let path = arguments.lines.display();
@@ -42,15 +42,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         println!("{}", path.display());
     }
     Ok(())
-}
-
-fn read(path: &Path) -> Result<Vec<Line>, Failure> {
-    let text = fs::read_to_string(path).map_err(failed(path))?;
-    let line = |(number, line): (usize, &str)| {
-        serde_json::from_str(line)
-            .map_err(|error| Failure::usage(format!("{}:{}: {error}", path.display(), number + 1)))
-    };
-    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(line).collect()
 }
 
 fn draw(chart: &Chart) -> Result<String, Failure> {

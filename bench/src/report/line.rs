@@ -1,7 +1,7 @@
 //! The JSON line of a run: everything a figure needs to be believed and drawn. One object a line; names carry their units.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Machine, Program, Summary, Verdict};
+use crate::command::Failure;
 use crate::server::ServerError;
 
 /// One run of one scenario.
@@ -58,6 +59,19 @@ pub struct Cpu {
 }
 
 impl Line {
+    /// All lines of a file.
+    ///
+    /// # Errors
+    /// The file can't be read; or a line is none, which is wrong usage.
+    pub fn read_all(path: &Path) -> Result<Vec<Self>, Failure> {
+        let text = fs::read_to_string(path).map_err(ServerError::of_file(path)).map_err(Failure::failed)?;
+        let line = |(number, line): (usize, &str)| {
+            serde_json::from_str(line)
+                .map_err(|error| Failure::usage(format!("{}:{}: {error}", path.display(), number + 1)))
+        };
+        text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(line).collect()
+    }
+
     /// Appends the line to a file.
     ///
     /// # Errors

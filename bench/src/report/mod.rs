@@ -1,5 +1,6 @@
 //! The report of a run: histograms, the table, the JSON line, the progress line. Measures nothing itself.
 
+pub mod compare;
 mod latency;
 mod line;
 mod machine;

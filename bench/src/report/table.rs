@@ -81,7 +81,7 @@ fn time(us: u64) -> String {
 }
 
 /// A number with as many digits as matter, thousands apart.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,
         ..0.01 => 6,

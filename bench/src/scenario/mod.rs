@@ -1,6 +1,7 @@
 //! The scenarios: one a file, each a population, a script for the swarm, and what is measured of it.
 
 mod away;
+pub mod broadcast;
 pub mod durable;
 pub mod fanout;
 mod gathering;

@@ -14,12 +14,12 @@ mod sample;
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ring::limit::Limit;
 use tempfile::TempDir;
@@ -53,6 +53,8 @@ pub struct Server {
     shards: Option<u16>,
     child: Option<Child>,
     directory: Option<Directory>,
+    /// Whether it has the HTTP API: a Murmuring.
+    has_api: bool,
 }
 
 impl Server {
@@ -79,7 +81,16 @@ impl Server {
             (None, None) => return Err(ServerError::NoSecret),
         };
         let api = Api::new(api, options.api_key.as_deref().unwrap_or_default());
-        Ok(Self { client, api, pid: options.pid, secret, shards: None, child: None, directory: None })
+        Ok(Self {
+            client,
+            api,
+            pid: options.pid,
+            secret,
+            shards: None,
+            child: None,
+            directory: None,
+            has_api: true,
+        })
     }
 
     fn start(options: &ServerOptions, needs: &Needs) -> Result<Self, ServerError> {
@@ -112,7 +123,31 @@ impl Server {
             shards: Some(shards),
             child: Some(child),
             directory: Some(directory),
+            has_api: true,
             secret,
+        })
+    }
+
+    /// Starts another server than Murmuring, to be measured beside it: `program PORT` listens on that port of loopback.
+    ///
+    /// # Errors
+    /// See [`ServerError`].
+    pub fn start_peer(program: &Path) -> Result<Self, ServerError> {
+        let directory = Directory::new()?;
+        let address = port::free(IpAddr::V4(Ipv4Addr::LOCALHOST))?;
+        let mut command = Command::new(program);
+        command.arg(address.port().to_string());
+        let mut child = Child::start(&mut command, &directory.path().join("stderr"))?;
+        wait_until_reached(&mut child, address)?;
+        Ok(Self {
+            client: address,
+            api: Api::new(address, ""),
+            pid: Some(child.id()),
+            secret: String::new(),
+            shards: None,
+            child: Some(child),
+            directory: Some(directory),
+            has_api: false,
         })
     }
 
@@ -153,7 +188,7 @@ impl Server {
     pub fn sample(&mut self) -> Result<Sample, ServerError> {
         self.check()?;
         let server = self.pid.map(Usage::of).transpose()?;
-        let metrics = self.api.metrics()?;
+        let metrics = if self.has_api { self.api.metrics()? } else { Metrics::default() };
         Ok(Sample { server, metrics, ..Sample::without_server()? })
     }
 
@@ -191,6 +226,18 @@ fn wait_until_ready(child: &mut Child) -> Result<(), ServerError> {
             return Ok(());
         }
     }
+}
+
+fn wait_until_reached(child: &mut Child, address: SocketAddr) -> Result<(), ServerError> {
+    let begin = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        child.check()?;
+        if begin.elapsed() > START_PATIENCE {
+            return Err(ServerError::NotReady { waited: START_PATIENCE });
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// The program that `options` names, or the one beside this.
