@@ -85,14 +85,22 @@ impl Signals {
 }
 
 /// Lets the kernel send SIGTERM to the process that `command` starts when the *thread* that starts it ends, in whatever
-/// way: a killed parent leaves no child behind (prctl(2), PR_SET_PDEATHSIG).
+/// way: a killed parent leaves no child behind (prctl(2), PR_SET_PDEATHSIG). The process starts with no signal blocked,
+/// whatever [`Signals::install`] has blocked here.
 pub fn terminate_with_parent(command: &mut Command) -> &mut Command {
-    let ask = || {
+    let nothing = none();
+    let ask = move || {
+        // SAFETY: `nothing` is an initialised signal set, read during the call; no old set is asked for.
+        let result =
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const nothing, std::ptr::null_mut()) };
+        if result != 0 {
+            return Err(io::Error::from_raw_os_error(result));
+        }
         // SAFETY: prctl(2) with this option takes a number and touches no memory of ours.
         let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM as libc::c_ulong) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     };
-    // SAFETY: between fork and exec `ask` makes one system call, and allocates nothing and takes no lock.
+    // SAFETY: between fork and exec `ask` makes two system calls, and allocates nothing and takes no lock.
     unsafe { command.pre_exec(ask) }
 }
 
@@ -111,13 +119,37 @@ fn ignore(signal: i32) -> io::Result<()> {
 }
 
 fn minded() -> libc::sigset_t {
+    let mut set = none();
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        // SAFETY: `set` is an initialised signal set, and the signals are Linux's.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+    }
+    set
+}
+
+/// No signal.
+fn none() -> libc::sigset_t {
     let mut set = std::mem::MaybeUninit::uninit();
-    // SAFETY: sigemptyset(3) initialises the whole set; then it may be changed and taken as a value.
+    // SAFETY: sigemptyset(3) initialises the whole set; then it may be taken as a value.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
-        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
-            libc::sigaddset(set.as_mut_ptr(), signal);
-        }
         set.assume_init()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Command;
+
+    use super::{Signals, terminate_with_parent};
+
+    #[test]
+    fn what_is_blocked_here_ends_a_child_all_the_same() {
+        let _signals = Signals::install().unwrap();
+        let mut child = terminate_with_parent(Command::new("sleep").arg("60")).spawn().unwrap();
+        let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
     }
 }
