@@ -16,6 +16,9 @@ const CHUNK_BYTES: usize = 32 * 1024;
 /// Events that leave in one packet.
 pub(super) struct Chunk<'a> {
     pub(super) events: &'a [Event],
+    /// The seqs of the first and the last of them.
+    pub(super) first: u64,
+    pub(super) last: u64,
     /// The user that the last of them says is no longer a member.
     pub(super) left: Option<&'a str>,
 }
@@ -33,18 +36,15 @@ impl<'a> Chunk<'a> {
             };
             if left.is_some() || bytes >= bytes_max {
                 let (events, rest) = events.split_at(at + 1);
-                return (Self { events, left }, rest);
+                return (Self::new(events, left), rest);
             }
         }
-        (Self { events, left: None }, &[])
+        (Self::new(events, None), &[])
     }
 
-    pub(super) fn first(&self) -> u64 {
-        self.events.first().map_or(0, Event::seq)
-    }
-
-    pub(super) fn last(&self) -> u64 {
-        self.events.last().map_or(0, Event::seq)
+    fn new(events: &'a [Event], left: Option<&'a str>) -> Self {
+        let seq = |event: Option<&Event>| event.map_or(0, Event::seq);
+        Self { events, first: seq(events.first()), last: seq(events.last()), left }
     }
 
     /// One packet of all its events.
@@ -114,14 +114,14 @@ impl GatewayShard {
             let (chunk, later) = Chunk::split(rest, &self.settings);
             self.deliver_chunk(room, &chunk);
             if let Some(user) = chunk.left {
-                self.detach_user(room, user, chunk.last());
+                self.detach_user(room, user, chunk.last);
             }
             rest = later;
         }
     }
 
     fn deliver_chunk(&mut self, room: u32, chunk: &Chunk<'_>) {
-        self.rooms.room_mut(room).set_last_seq(chunk.last());
+        self.rooms.room_mut(room).set_last_seq(chunk.last);
         let mut packets = Packets::default();
         let mut reached = 0;
         let mut at = self.rooms.room(room).members;
@@ -138,15 +138,15 @@ impl GatewayShard {
     fn deliver_to(&mut self, at: u32, chunk: &Chunk<'_>, packets: &mut Packets) -> bool {
         let attachment = self.rooms.attachment(at);
         let (slot, position) = (attachment.slot, attachment.position());
-        if attachment.is_lagging() || position >= chunk.last() {
+        if attachment.is_lagging() || position >= chunk.last {
             return false;
         }
-        if position + 1 == chunk.first() {
+        if position + 1 == chunk.first {
             let subprotocol = self.slab[slot].subprotocol;
             let packet = packets.get(subprotocol, || chunk.packet(subprotocol, &mut self.pool));
             if self.has_room(slot, packet.as_bytes().len()) {
                 self.push(slot, packet);
-                self.rooms.attachment_mut(at).set_position(chunk.last());
+                self.rooms.attachment_mut(at).set_position(chunk.last);
                 return true;
             }
             self.pool.release(packet);

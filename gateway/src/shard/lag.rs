@@ -154,9 +154,9 @@ impl GatewayShard {
             }
             self.push(slot, packet);
             self.counters.deliveries += chunk.events.len() as u64;
-            self.rooms.attachment_mut(at).set_position(chunk.last());
+            self.rooms.attachment_mut(at).set_position(chunk.last);
             if chunk.left.is_some_and(|user| self.slab[slot].is_user(user)) {
-                self.ask_again(slot, at, chunk.last());
+                self.ask_again(slot, at, chunk.last);
                 return true;
             }
             rest = later;
