@@ -22,12 +22,18 @@ pub(super) struct Owners {
     congested: usize,
     /// Where polling goes on.
     next: usize,
+    /// Envelopes that wait, of all owners; owners that are blocked; owners with so many that they are congested. Kept, since
+    /// they are asked for at each completion, and a node may have a hundred owners.
+    waiting: usize,
+    blocked: usize,
+    congested_owners: usize,
 }
 
 impl Owners {
     pub(super) fn new(routers: u16, congested: u32) -> Self {
         let owners = (0..routers).map(|_| Owner::default()).collect();
-        Self { owners, congested: congested.max(1) as usize, next: 0 }
+        let congested = congested.max(1) as usize;
+        Self { owners, congested, next: 0, waiting: 0, blocked: 0, congested_owners: 0 }
     }
 
     /// Puts an envelope behind the others for the owner of a slot.
@@ -37,7 +43,10 @@ impl Owners {
 
     /// Puts an envelope behind the others for this owner.
     pub(super) fn push_to(&mut self, owner: RouterId, envelope: ToRouter) {
-        self.owners[usize::from(owner.0)].waiting.push_back(envelope);
+        let owner = &mut self.owners[usize::from(owner.0)];
+        owner.waiting.push_back(envelope);
+        self.waiting += 1;
+        self.congested_owners += usize::from(owner.waiting.len() == self.congested);
     }
 
     /// What belongs to whom, each with its slot: the owners that have anything, and what they have, in order.
@@ -53,28 +62,36 @@ impl Owners {
 
     /// Takes back what a full mailbox did not; an ephemeral envelope is forgotten.
     pub(super) fn give_back(&mut self, owner: RouterId, envelope: ToRouter) {
-        let owner = &mut self.owners[usize::from(owner.0)];
-        if envelope.lane() != Lane::Ephemeral {
-            owner.waiting.push_front(envelope);
-            owner.blocked = true;
+        if envelope.lane() == Lane::Ephemeral {
+            return;
         }
+        let owner = &mut self.owners[usize::from(owner.0)];
+        owner.waiting.push_front(envelope);
+        self.waiting += 1;
+        self.congested_owners += usize::from(owner.waiting.len() == self.congested);
+        self.blocked += usize::from(!std::mem::replace(&mut owner.blocked, true));
     }
 
     /// Something has happened since: every mailbox may be tried again.
     pub(super) fn unblock(&mut self) {
-        for owner in &mut self.owners {
-            owner.blocked = false;
+        if std::mem::take(&mut self.blocked) > 0 {
+            self.owners.iter_mut().for_each(|owner| owner.blocked = false);
         }
     }
 
     /// The next envelope to hand over.
     pub(super) fn poll(&mut self) -> Option<(RouterId, ToRouter)> {
+        if self.waiting == 0 {
+            return None;
+        }
         for _ in 0..self.owners.len() {
             let at = self.next;
             let owner = &mut self.owners[at];
             if !owner.blocked
                 && let Some(envelope) = owner.waiting.pop_front()
             {
+                self.waiting -= 1;
+                self.congested_owners -= usize::from(owner.waiting.len() + 1 == self.congested);
                 return Some((RouterId(at as u16), envelope));
             }
             self.next = (at + 1) % self.owners.len();
@@ -84,16 +101,16 @@ impl Owners {
 
     /// True when so much waits for one of them that no more should be read from clients.
     pub(super) fn are_congested(&self) -> bool {
-        self.owners.iter().any(|owner| owner.waiting.len() >= self.congested)
+        self.congested_owners > 0
     }
 
     /// True when a mailbox was full and something waits for it.
     pub(super) fn are_blocked(&self) -> bool {
-        self.owners.iter().any(|owner| owner.blocked)
+        self.blocked > 0
     }
 
     pub(super) fn are_empty(&self) -> bool {
-        self.owners.iter().all(|owner| owner.waiting.is_empty())
+        self.waiting == 0
     }
 
     /// Gives back the memory of the queues that are empty: a node has as many as the square of its shards.
@@ -103,9 +120,15 @@ impl Owners {
         }
     }
 
-    /// Asserts the bound: `extra` envelopes may come on top of the limit, for what must be said at the end of sessions
-    /// and rooms.
+    /// Asserts the counts and the bound: `extra` envelopes may come on top of the limit, for what must be said at the end of
+    /// sessions and rooms.
     pub(super) fn invariants(&self, extra: usize) {
+        let count = |which: fn(&Owner, usize) -> bool| {
+            self.owners.iter().filter(|owner| which(owner, self.congested)).count()
+        };
+        assert_eq!(self.waiting, self.owners.iter().map(|owner| owner.waiting.len()).sum::<usize>());
+        assert_eq!(self.blocked, count(|owner, _| owner.blocked));
+        assert_eq!(self.congested_owners, count(|owner, congested| owner.waiting.len() >= congested));
         assert!(self.owners.iter().all(|owner| owner.waiting.len() <= self.congested + extra));
     }
 }
@@ -141,9 +164,11 @@ mod tests {
         let others: Vec<_> = std::iter::from_fn(|| number(owners.poll())).collect();
         assert_eq!(others, [(1, 10), (1, 11), (1, 12)]);
         assert!(owners.are_blocked());
+        owners.invariants(1);
         owners.unblock();
         let rest: Vec<_> = std::iter::from_fn(|| number(owners.poll())).collect();
         assert_eq!(rest, [(0, 0), (0, 1), (0, 2)]);
         assert!(owners.are_empty() && !owners.are_congested());
+        owners.invariants(0);
     }
 }
