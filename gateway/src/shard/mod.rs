@@ -294,13 +294,16 @@ impl GatewayShard {
         }
     }
 
-    /// The next thing to do, until there is none.
+    /// The next thing to do, until there is none. What outboxes have to send comes last: whoever polls may stop in front of
+    /// it when the kernel has enough to do, and what clients ask has gone on its way by then.
     pub fn poll_operation(&mut self) -> Option<Operation> {
-        if let Some(operation) = self.sockets.pop_front().or_else(|| self.poll_dirty()) {
+        if let Some(operation) = self.sockets.pop_front() {
             return Some(Operation::Socket(operation));
         }
-        let (owner, envelope) = self.owners.poll()?;
-        Some(Operation::ToRouter(owner, envelope))
+        if let Some((owner, envelope)) = self.owners.poll() {
+            return Some(Operation::ToRouter(owner, envelope));
+        }
+        self.poll_dirty().map(Operation::Socket)
     }
 
     /// When [`Completion::Tick`] has something to do, in milliseconds of the monotonic clock; `None`: not before

@@ -217,6 +217,12 @@ impl Ring {
         Counters { enters: self.queue.enters(), accepts_exhausted: self.accepts.exhausted, ..self.counters }
     }
 
+    /// Entries that wait for the next turn. More than the submission queue holds cost a system call now.
+    #[must_use]
+    pub fn unsubmitted(&mut self) -> usize {
+        self.queue.unsubmitted()
+    }
+
     /// Accepts no more connections. Those in the kernel's backlog are reset when its listeners close, within a turn.
     pub fn stop_accepting(&mut self) {
         for index in self.accepts.stop() {
@@ -269,7 +275,7 @@ impl Ring {
         entered?;
         completions += self.complete(&mut handle);
         self.start_receives();
-        if self.queue.has_unsubmitted() {
+        if self.queue.unsubmitted() > 0 {
             self.queue.enter(Duration::ZERO)?;
             completions += self.complete(&mut handle);
         }

@@ -148,9 +148,9 @@ impl Queue {
         self.ring.submitter().register_probe(&mut probe).is_ok() && probe.is_supported(opcode::Bind::CODE)
     }
 
-    /// Whether something waits for the next system call.
-    pub(crate) fn has_unsubmitted(&mut self) -> bool {
-        !self.ring.submission().is_empty() || !self.backlog.is_empty()
+    /// Entries that wait for the next system call.
+    pub(crate) fn unsubmitted(&mut self) -> usize {
+        self.ring.submission().len() + self.backlog.len()
     }
 
     /// Completions to take, as far as the kernel has written them.
