@@ -23,9 +23,11 @@ pub use phase::{Direction, Phase};
 
 use crate::shard::{self, GatewayShard};
 
-/// Longest sleep while anything is going on, in milliseconds: both shards ask for a tick at least so often.
+/// Longest sleep while the router shard has something under way, in milliseconds, and time from tick to tick of a core that
+/// does not sleep.
 const TICK_MS: u64 = 100;
-/// Longest sleep of a core that has nothing at all to do.
+/// Longest sleep of a core that has nothing to do before a deadline. There may be dozens of cores on a CPU: an idle one must
+/// not wake for nothing.
 const IDLE_SLEEP: Duration = Duration::from_secs(1);
 /// Sleep while a full mailbox keeps a shard from going on.
 const REFUSED_SLEEP: Duration = Duration::from_millis(1);
@@ -179,12 +181,13 @@ impl Core {
             Unfinished::Nothing => {}
         }
         let Parts { gateway, router, .. } = &self.parts;
-        let deadline = gateway.deadline().into_iter().chain(router.deadline()).min();
-        let under_way = gateway.deadline().is_some() || !router.is_idle();
-        let Some(deadline) = deadline.or_else(|| under_way.then_some(u64::MAX)) else { return IDLE_SLEEP };
+        let sleep = if router.is_idle() { IDLE_SLEEP } else { Duration::from_millis(TICK_MS) };
+        let Some(deadline) = gateway.deadline().into_iter().chain(router.deadline()).min() else {
+            return sleep;
+        };
         // Not twice in the same millisecond, whatever a shard asks for: nothing can have become due.
-        let wake = deadline.clamp(self.ticked_ms + 1, self.ticked_ms + TICK_MS);
-        Duration::from_millis(wake.saturating_sub(now.monotonic_ms))
+        let wake = deadline.max(self.ticked_ms + 1);
+        Duration::from_millis(wake.saturating_sub(now.monotonic_ms)).min(sleep)
     }
 
     /// Tells the gateway shard of a drain, once.

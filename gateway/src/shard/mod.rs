@@ -77,7 +77,7 @@ pub enum Completion<'a> {
     /// A router shard's mailbox was full: the envelope comes back, to be tried again. It comes back before the next
     /// call of [`GatewayShard::poll_operation`]: what a connection sends stays in order.
     RouterFull(RouterId, ToRouter),
-    /// Time passed: at least every 100 ms while there is a deadline, and when it is over.
+    /// Time passed: the deadline is over. Earlier does no harm.
     Tick,
     /// The server stops: tell every client (`goaway`), close in slots of time, take nothing new.
     Drain,

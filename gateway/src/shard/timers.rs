@@ -16,13 +16,25 @@ const PINGS_MAX: u8 = 2;
 /// Milliseconds told to a client that is closed since its session could not be opened in time.
 const OPENING_RETRY_MS: u32 = 1_000;
 
+/// What a heartbeat is put off by at most is a part of its time: so many fall due together, and a shard is woken for all of
+/// them at once.
+const HEARTBEAT_PARTS: u32 = 64;
+
+/// The tick at which what falls due at `tick` is looked at, together with what falls due a little earlier.
+fn together(tick: u32, settings: &Settings) -> u32 {
+    tick.next_multiple_of((ticks(settings.heartbeat_ms) / HEARTBEAT_PARTS).max(1))
+}
+
 /// When a client is next pinged or given up, in ticks.
 fn heartbeat_tick(connection: &Connection, settings: &Settings) -> u32 {
-    connection.heard_tick + ticks(settings.heartbeat_ms * (u32::from(connection.pings) + 1))
+    together(
+        connection.heard_tick + ticks(settings.heartbeat_ms * (u32::from(connection.pings) + 1)),
+        settings,
+    )
 }
 
 fn silence_tick(connection: &Connection, settings: &Settings) -> u32 {
-    connection.heard_tick + ticks(settings.offline_ms)
+    together(connection.heard_tick + ticks(settings.offline_ms), settings)
 }
 
 impl GatewayShard {

@@ -22,7 +22,7 @@ const AT_ONCE: u32 = 256;
 /// Everybody lives through some heartbeats, and what a storm has left is given back.
 fn live_on(node: &mut Node, sessions: u32) {
     for _ in 0..4 {
-        node.pass_ms(30_200);
+        node.pass_ms(30_600);
         node.answer_pings(0..sessions);
     }
     node.pass_ms(25_000);
