@@ -1,6 +1,7 @@
 //! Delivery: dense and in order for every reader, fast or slow, in memory that does not grow.
 
-use gateway::shard::Settings;
+use gateway::shard::operation::{Completion as SocketCompletion, Operation as SocketOperation};
+use gateway::shard::{Completion, Operation, Settings};
 use protocol::envelope::{ToGateway, ToRouter};
 use protocol::error::{ErrorCode, Refusal};
 use protocol::event::ContentV1;
@@ -8,7 +9,8 @@ use protocol::event::Role;
 use ring::token::Token;
 use serde_json::{Value, json};
 
-use crate::owner::{draft, key};
+use crate::owner::{draft, key, message};
+use crate::wire::masked;
 use crate::world::{World, settings, token};
 
 fn seqs(frames: &[Value]) -> Vec<u64> {
@@ -350,4 +352,30 @@ fn a_user_does_not_see_itself_type() {
     let user = protocol::id::UserId::parse("alice").unwrap();
     world.envelope(ToGateway::Typing { conversation: key("c"), user, on: true });
     assert!(world.hear(alice).is_empty());
+}
+
+#[test]
+fn what_a_client_asks_goes_ahead_of_what_outboxes_have_to_send() {
+    let mut world = World::new();
+    world.owner.conversation("c", &["alice", "bob"]);
+    let (alice, _bob) = (world.session("alice", "d"), world.session("bob", "d"));
+    let event = draft("c", "bob", "b1", message("hello")).seal(1, 1, 1);
+    world.complete(Completion::Envelope(ToGateway::Publish {
+        conversation: key("c"),
+        events: [event].into(),
+    }));
+    let mut bytes = masked(0x81, br#"{"op":"send","id":"m1","conversation":"c","body":"hello there"}"#);
+    world.complete(Completion::Socket(SocketCompletion::Received { token: alice, bytes: &mut bytes }));
+    let polled: Vec<Operation> = std::iter::from_fn(|| world.shard.poll_operation()).collect();
+    assert!(
+        matches!(
+            polled[..],
+            [
+                Operation::ToRouter(_, ToRouter::Append { .. }),
+                Operation::Socket(SocketOperation::Send(..)),
+                Operation::Socket(SocketOperation::Send(..)),
+            ]
+        ),
+        "{polled:?}"
+    );
 }
