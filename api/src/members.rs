@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use protocol::envelope::{Change, Member, ToGateway, ToRouter};
+use protocol::envelope::{Actor, Change, Member, ToGateway, ToRouter};
 use protocol::event::Role;
 use protocol::id::{ClientId, ConversationKey, UserId};
 use protocol::limits::PAGE_EVENTS_MAX;
@@ -21,6 +21,9 @@ use crate::random;
 
 /// Most members added by one request: each is an event of its own.
 pub(crate) const ADD_MEMBERS_MAX: usize = 200;
+/// Additions of one request that are under way together. The owner takes what waits for it in one commit, so they cost one
+/// sync and not one each; more of them would take the places of other requests.
+const ADDITIONS_AT_ONCE: usize = 32;
 
 /// A change that was stored, as the event that says so.
 pub(crate) struct Changed {
@@ -38,18 +41,17 @@ pub(crate) async fn change(
     change: Change,
 ) -> Result<Changed, Failure> {
     let id = fields.id("id", |text| ClientId::parse(text))?;
-    change_as(context, identity, conversation, id, change).await
+    change_as(context, identity.actor(), conversation, id, change).await
 }
 
 async fn change_as(
     context: &Context,
-    identity: &Identity,
+    actor: Actor,
     conversation: ConversationKey,
     id: Option<ClientId>,
     change: Change,
 ) -> Result<Changed, Failure> {
     let id = id.map_or_else(random::client_id, Ok)?;
-    let actor = identity.actor();
     let answer = context
         .calls
         .ask_conversation(&conversation, |caller| ToRouter::Change {
@@ -124,7 +126,7 @@ pub(crate) async fn add(
     let fields = body.fields_if_any()?;
     let key = ConversationKey { tenant: identity.tenant(), conversation };
     if let Some(members) = member_list(&fields, ADD_MEMBERS_MAX)? {
-        return add_several(&context, &identity, key, members).await;
+        return add_several(&context, identity.actor(), key, members).await;
     }
     // Without a name a user means itself: it joins.
     let named = fields.id("user", |text| UserId::parse(text))?;
@@ -134,17 +136,26 @@ pub(crate) async fn add(
     Ok(Json(changed_json(member_json(Member { user, role }), &changed)))
 }
 
-/// One change after the other; a refusal ends it, and the same request again adds who is missing.
+/// Several changes at a time, in the order of their users; a refusal ends it, and the same request again adds who is missing.
 async fn add_several(
-    context: &Context,
-    identity: &Identity,
+    context: &Arc<Context>,
+    actor: Actor,
     conversation: ConversationKey,
     members: BTreeMap<UserId, Role>,
 ) -> Result<Json<Value>, Failure> {
     let mut added = Vec::with_capacity(members.len());
-    for (user, role) in members {
-        let changed = change_as(context, identity, conversation, None, Change::Join { user, role }).await?;
-        added.push(changed_json(member_json(Member { user, role }), &changed));
+    let mut members = members.into_iter().peekable();
+    while members.peek().is_some() {
+        let begin = |(user, role)| {
+            let (context, change) = (Arc::clone(context), Change::Join { user, role });
+            let join = async move { change_as(&context, actor, conversation, None, change).await };
+            (Member { user, role }, tokio::spawn(join))
+        };
+        let joins: Vec<_> = members.by_ref().take(ADDITIONS_AT_ONCE).map(begin).collect();
+        for (member, join) in joins {
+            let changed = join.await.map_err(|_| Failure::unexpected())??;
+            added.push(changed_json(member_json(member), &changed));
+        }
     }
     Ok(Json(json!({ "members": added })))
 }
@@ -172,7 +183,7 @@ pub(crate) async fn remove(
     UserInPath(user): UserInPath,
 ) -> Result<Json<Value>, Failure> {
     let key = ConversationKey { tenant: identity.tenant(), conversation };
-    let changed = change_as(&context, &identity, key, None, Change::Leave { user }).await?;
+    let changed = change_as(&context, identity.actor(), key, None, Change::Leave { user }).await?;
     let mut fields = Map::new();
     fields.insert("user".into(), user.as_str().into());
     Ok(Json(changed_json(fields, &changed)))

@@ -186,6 +186,44 @@ fn a_change_of_members_says_what_and_is_answered_with_its_event() {
     assert_eq!(answer.json()["members"][1]["role"], "moderator");
 }
 
+/// An owner that answers in batches: what it was asked waits until there are so many.
+#[test]
+fn members_of_one_request_are_added_together_in_the_order_of_their_names() {
+    const TOGETHER: usize = 32;
+    let waiting = Mutex::new(Vec::new());
+    let routers = move |envelope: ToRouter| {
+        let ToRouter::Change { caller, id, conversation, change: Change::Join { user, .. }, .. } = envelope
+        else {
+            return Vec::new();
+        };
+        let mut waiting = waiting.lock().unwrap();
+        waiting.push((caller, id, conversation, user));
+        if waiting.len() < TOGETHER {
+            return Vec::new();
+        }
+        let answer = |(seq, (caller, id, conversation, _))| ToGateway::Appended {
+            caller,
+            id,
+            conversation,
+            seq,
+            time: 8,
+            duplicate: false,
+        };
+        (1..).zip(waiting.drain(..)).map(answer).collect()
+    };
+    let world = World::start(settings(), Arc::new(routers));
+    let users: Vec<String> = (0..2 * TOGETHER).map(|number| format!("u{number:03}")).collect();
+    let body = json!({ "members": users }).to_string();
+    let answer = world.call("POST", "/v1/conversations/c/members", KEY, &body);
+    let added = &answer.json()["members"];
+    for (number, user) in users.iter().enumerate() {
+        assert_eq!(
+            (added[number]["user"].as_str(), added[number]["seq"].as_u64()),
+            (Some(&**user), Some((number % TOGETHER) as u64 + 1))
+        );
+    }
+}
+
 #[test]
 fn members_are_paged() {
     let reply = |envelope: &ToRouter| match envelope {
