@@ -9,10 +9,8 @@ use crate::options::Options;
 use crate::report::Report;
 use crate::talk::{Order, Pace, Plan, Population, SlowReaders, Stage, TalkOptions, needs};
 
-/// A slow reader's socket takes so little that the server feels it at once.
-const SOCKET_RECEIVE_BYTES: i32 = 4_096;
-/// Bytes that any client reads at a time: a small part of a slow reader's second.
-const RECEIVE_BYTES: u32 = 512;
+/// Bytes that any client reads at a time: not more than a slow reader's second.
+const RECEIVE_BYTES: u32 = 1_024;
 const SETTLE_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Slow readers among fast ones: what the server holds for them, and what the fast ones notice
@@ -49,7 +47,6 @@ pub fn run(options: &Options, slow: &SlowOptions) -> Result<(), Failure> {
     let plan = Plan { slow: Some(readers), ..slow.talk.plan(population, options.seed) };
     let slow_readers = (0..clients).filter(|client| plan.is_slow(*client)).count();
     let mut stage = Stage::open(options, plan, &needs(clients), |swarm| {
-        swarm.crowd.socket_receive_bytes = Some(SOCKET_RECEIVE_BYTES);
         swarm.crowd.receive_bytes = RECEIVE_BYTES;
     })?;
     let mut report = Report::new("slow", Some(stage.server()));

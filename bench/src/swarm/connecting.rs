@@ -36,7 +36,7 @@ impl Crowd {
                 target: self.settings.target,
                 source: self.sources.next(),
                 timeout: DIAL_PATIENCE,
-                receive_buffer_bytes: self.settings.socket_receive_bytes,
+                receive_buffer_bytes: self.socket_bytes.get(&(place as u32)).copied(),
             };
             let Some(token) = ring.dial(&dial) else {
                 self.shared.connecting.give_back();

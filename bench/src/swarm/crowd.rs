@@ -53,8 +53,6 @@ pub struct CrowdSettings {
     pub keeps_tickets: bool,
     /// Whether a client that was lost, or could not connect, tries again as the server said or after a pause.
     pub reconnects: bool,
-    /// SO_RCVBUF in bytes, for readers that are to look slow; `None` leaves it to the kernel.
-    pub socket_receive_bytes: Option<i32>,
     /// Most bytes that a client reads at once; one that reads at a rate reads at least so much each time.
     pub receive_bytes: u32,
 }
@@ -71,7 +69,6 @@ impl CrowdSettings {
             seed,
             keeps_tickets: false,
             reconnects: true,
-            socket_receive_bytes: None,
             receive_bytes: 16_384,
         }
     }
@@ -115,6 +112,8 @@ pub struct Crowd {
     pub(super) tickets: Option<Tickets>,
     /// Those that read slowly, by place.
     pub(super) paces: HashMap<u32, Pace>,
+    /// SO_RCVBUF in bytes of those that the kernel is not to choose for, by place.
+    pub(super) socket_bytes: HashMap<u32, i32>,
     pub(super) now_ns: u64,
     pub(super) counters: Counters,
     wanted: u64,
@@ -152,6 +151,7 @@ impl Crowd {
             responses: HashMap::new(),
             tickets: settings.keeps_tickets.then(|| Tickets::new(count)),
             paces: HashMap::new(),
+            socket_bytes: HashMap::new(),
             now_ns: ring::clock::monotonic_ns(),
             counters: Counters::default(),
             wanted: 0,
@@ -241,6 +241,13 @@ impl Crowd {
         let place = self.place(client);
         self.clients[place].clear(flag::PAUSED);
         self.operations.push(Operation::Receive(self.clients[place].token));
+    }
+
+    /// Gives a client's sockets a receive buffer of so many bytes (SO_RCVBUF), from its next dial on: the server feels a slow
+    /// reader at once, and not when the kernel's megabytes are full.
+    pub fn hold_little(&mut self, client: u32, bytes: i32) {
+        let place = self.place(client);
+        self.socket_bytes.insert(place as u32, bytes);
     }
 
     /// Lets a client read so many bytes a second on average from now on, `receive_bytes` at a time; 0 for as fast as it

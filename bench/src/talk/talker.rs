@@ -14,6 +14,8 @@ use crate::wire::{self, ClientFrame, Content, Event, ServerFrame};
 
 /// Events asked for at once, to fill a gap that the server told of.
 const PAGE_EVENTS: u16 = 200;
+/// What the socket of a slow reader holds for it: so little that the server feels it at once.
+const SLOW_SOCKET_BYTES: i32 = 4_096;
 /// How often a sender is drawn before a turn passes: most are online.
 const DRAWS_MAX: u32 = 8;
 
@@ -422,7 +424,12 @@ impl Talker {
 
 impl Script for Talker {
     fn begin(&mut self, crowd: &mut Crowd) {
-        self.clients.clone().for_each(|client| crowd.connect(client));
+        for client in self.clients.clone() {
+            if self.plan.is_slow(client) {
+                crowd.hold_little(client, SLOW_SOCKET_BYTES);
+            }
+            crowd.connect(client);
+        }
     }
 
     fn directed(&mut self, step: u32, crowd: &mut Crowd) {
