@@ -225,7 +225,7 @@ impl RouterShard {
         let result = match appended {
             Appended::Stored(event) => {
                 self.counters.stored += 1;
-                Ok((event.seq(), event.view().time.to_native(), false))
+                Ok((event.seq(), event.time(), false))
             }
             Appended::Duplicate { seq, time } => {
                 self.counters.duplicates += 1;

@@ -66,7 +66,7 @@ impl RouterShard {
         let head = self.conversations[place].head;
         for (event, seq) in events.iter().zip(head + 1..) {
             assert_eq!(event.seq(), seq, "events are published densely and in order");
-            let stamp = event.view().lamport.to_native();
+            let stamp = event.lamport();
             self.lamport.observe(stamp);
             let conversation = &mut self.conversations[place];
             conversation.head = seq;

@@ -78,8 +78,8 @@ impl GatewayShard {
     pub(super) fn publish(&mut self, key: &ConversationKey, events: &[Event]) {
         let Some(room) = self.rooms.find(key) else { return };
         let (Some(first), Some(end)) = (events.first(), events.last()) else { return };
-        self.lamport = self.lamport.max(end.view().lamport.to_native());
-        self.counters.delivery_ms.record(self.now.unix_ms.saturating_sub(first.view().time.to_native()));
+        self.lamport = self.lamport.max(end.lamport());
+        self.counters.delivery_ms.record(self.now.unix_ms.saturating_sub(first.time()));
         self.take_events(room, events);
     }
 

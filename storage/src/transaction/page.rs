@@ -125,7 +125,7 @@ impl Page {
     ) -> Result<Step, Damage> {
         let head = self.head.expect("the head was read first");
         let events = self.collect(answers.pairs(), first, last, usize::MAX, false)?;
-        let found = events.iter().find(|event| event.view().time.to_native() >= time);
+        let found = events.iter().find(|event| event.time() >= time);
         let next = first + events.len() as u64;
         Ok(match found {
             Some(event) => {
