@@ -30,8 +30,22 @@ impl InvalidId {
     }
 }
 
-const fn in_alphabet(byte: u8) -> bool {
-    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b':' | b'@' | b'|' | b'~' | b'-')
+/// For each byte, whether ids may hold it.
+const ALPHABET: [bool; 256] = {
+    let mut alphabet = [false; 256];
+    let mut byte = 0;
+    while byte < alphabet.len() {
+        alphabet[byte] = matches!(
+            byte as u8,
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b':' | b'@' | b'|' | b'~' | b'-'
+        );
+        byte += 1;
+    }
+    alphabet
+};
+
+fn are_in_alphabet(text: &[u8]) -> bool {
+    text.iter().all(|&byte| ALPHABET[usize::from(byte)])
 }
 
 /// The bytes of an id, inline. Unused bytes are zero, so equality of the whole is equality of the text.
@@ -51,7 +65,7 @@ impl Inline {
         if text.len() > ID_BYTES_MAX {
             return Err(InvalidId::TooLong);
         }
-        if !text.iter().copied().all(in_alphabet) {
+        if !are_in_alphabet(text) {
             return Err(InvalidId::Alphabet);
         }
         Ok(Self::of(text))
@@ -101,6 +115,12 @@ macro_rules! id {
                 Inline::parse(text.as_ref()).map(Self)
             }
 
+            /// The id's bytes, 1 to 64 of ASCII: cheaper than [`Self::as_str`], which checks them again.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8] {
+                self.0.as_bytes()
+            }
+
             /// The id's text: 1 to 64 bytes of ASCII.
             #[must_use]
             pub fn as_str(&self) -> &str {
@@ -116,7 +136,7 @@ macro_rules! id {
             }
 
             fn of_valid(text: &[u8]) -> Self {
-                debug_assert!(text.iter().copied().all(in_alphabet));
+                debug_assert!(are_in_alphabet(text));
                 Self(Inline::of(text))
             }
         }

@@ -12,12 +12,12 @@ pub const SLOTS: u16 = 4_096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub u16);
 
-fn slot(domain: u8, tenant: &str, id: &str) -> Slot {
+fn slot(domain: u8, tenant: &[u8], id: &[u8]) -> Slot {
     let mut hash = Xxh3::new();
     hash.update(&[domain]);
-    hash.update(tenant.as_bytes());
+    hash.update(tenant);
     hash.update(&[0]);
-    hash.update(id.as_bytes());
+    hash.update(id);
     Slot((hash.digest() % u64::from(SLOTS)) as u16)
 }
 
@@ -25,13 +25,13 @@ impl Slot {
     /// The slot of a conversation.
     #[must_use]
     pub fn of_conversation(key: &ConversationKey) -> Self {
-        slot(b'c', key.tenant.as_str(), key.conversation.as_str())
+        slot(b'c', key.tenant.as_bytes(), key.conversation.as_bytes())
     }
 
     /// The slot of a user.
     #[must_use]
     pub fn of_user(key: &UserKey) -> Self {
-        slot(b'u', key.tenant.as_str(), key.user.as_str())
+        slot(b'u', key.tenant.as_bytes(), key.user.as_bytes())
     }
 
     /// The slot's owner in a node of `routers` router shards (at least 1).

@@ -19,8 +19,8 @@ macro_rules! fields {
 
             /// The field of a name; `None` for names that no frame has.
             pub(super) fn of_name(name: &[u8]) -> Option<Self> {
-                match core::str::from_utf8(name).ok()? {
-                    $($name => Some(Self::$field),)*
+                match name {
+                    $(_ if name == $name.as_bytes() => Some(Self::$field),)*
                     _ => None,
                 }
             }
@@ -68,22 +68,22 @@ pub(super) const fn bad(field: Field) -> Refusal {
 }
 
 /// A client id.
-pub(super) fn client_id(text: &str) -> Result<ClientId, Refusal> {
+pub(super) fn client_id(text: &[u8]) -> Result<ClientId, Refusal> {
     ClientId::parse(text).map_err(|_| bad(Field::Id))
 }
 
 /// A conversation, of a request or of a cursor.
-pub(super) fn conversation(field: Field, text: &str) -> Result<ConversationId, Refusal> {
+pub(super) fn conversation(field: Field, text: &[u8]) -> Result<ConversationId, Refusal> {
     ConversationId::parse(text).map_err(|_| bad(field))
 }
 
 /// A device.
-pub(super) fn device(text: &str) -> Result<DeviceId, Refusal> {
+pub(super) fn device(text: &[u8]) -> Result<DeviceId, Refusal> {
     DeviceId::parse(text).map_err(|_| bad(Field::Device))
 }
 
 /// One of `users`.
-pub(super) fn user(text: &str) -> Result<UserId, Refusal> {
+pub(super) fn user(text: &[u8]) -> Result<UserId, Refusal> {
     UserId::parse(text).map_err(|_| bad(Field::Users))
 }
 

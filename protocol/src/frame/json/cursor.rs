@@ -160,7 +160,11 @@ impl<'a> Cursor<'a> {
             self.take_byte(b"+-");
             self.digits()?;
         }
-        let text = core::str::from_utf8(&self.bytes[start..self.at]).map_err(|_| Fault::Syntax)?;
+        let text = &self.bytes[start..self.at];
+        if whole && text.len() <= INTEGER_BYTES_SHORT {
+            return Ok(Value::Integer(short_integer(text)));
+        }
+        let text = core::str::from_utf8(text).map_err(|_| Fault::Syntax)?;
         match text.parse::<i64>() {
             Ok(integer) if whole => Ok(Value::Integer(integer)),
             _ if text.parse::<f64>().is_ok_and(f64::is_finite) => Ok(Value::Number),
@@ -216,6 +220,18 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Longest text of an integer that fits whatever its digits are.
+const INTEGER_BYTES_SHORT: usize = 18;
+
+/// The integer of a sign and digits that the cursor has checked.
+fn short_integer(text: &[u8]) -> i64 {
+    let (sign, digits) = match text {
+        [b'-', digits @ ..] => (-1, digits),
+        digits => (1, digits),
+    };
+    sign * digits.iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0'))
+}
+
 /// The containers around a place: a bit each, set for an object.
 struct Open {
     objects: u64,
@@ -250,5 +266,23 @@ impl Open {
 
     fn end(&self) -> u8 {
         if self.is_object() { b'}' } else { b']' }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_of_every_length_are_read_as_the_standard_library_reads_them() {
+        for digits in 1..=20u32 {
+            let most = "9".repeat(digits as usize);
+            for text in [most.clone(), format!("-{most}"), format!("1{most}"), format!("-1{most}")] {
+                let read = Cursor::new(text.as_bytes()).value(1);
+                let expected = text.parse().map_or(Value::Number, Value::Integer);
+                assert_eq!(read, Ok(expected), "{text}");
+            }
+        }
+        assert_eq!(Cursor::new(b"-0").value(1), Ok(Value::Integer(0)));
     }
 }

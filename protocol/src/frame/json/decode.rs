@@ -28,10 +28,12 @@ pub(crate) fn decode<'a>(
     bytes: &'a mut [u8],
     scratch: &'a mut Scratch,
 ) -> Result<ClientFrame<'a>, FrameError> {
-    let mut values = Values { values: [Value::Absent; Field::COUNT] };
+    let mut values = Values { values: [Value::Absent; Field::COUNT], escaped: false };
     let noted = values.note(bytes);
-    values.unescape(bytes);
-    let fields = Fields { bytes, values };
+    if values.escaped {
+        values.unescape(bytes);
+    }
+    let fields = Fields { bytes, values: &values.values };
     let refused = |refusal, garbage| FrameError {
         refusal,
         reference: fields.reference().ok(),
@@ -58,6 +60,8 @@ pub(crate) fn is_object(text: &str) -> bool {
 /// Where the known fields lie.
 struct Values {
     values: [Value; Field::COUNT],
+    /// Some string among them has escapes.
+    escaped: bool,
 }
 
 impl Values {
@@ -72,6 +76,7 @@ impl Values {
                 let value = cursor.value(1)?;
                 if let Some(field) = field {
                     self.values[field as usize] = value;
+                    self.escaped |= matches!(value, Value::String { escaped: true, .. });
                 }
                 if !cursor.take(b',')? {
                     break;
@@ -100,66 +105,65 @@ fn field_of(name: &[u8], escaped: bool) -> Option<Field> {
 }
 
 /// The noted fields of a frame that is no longer changed.
-struct Fields<'a> {
+struct Fields<'a, 'v> {
     bytes: &'a [u8],
-    values: Values,
+    values: &'v [Value; Field::COUNT],
 }
 
-impl<'a> Fields<'a> {
+impl<'a> Fields<'a, '_> {
     fn frame(&self, scratch: &'a mut Scratch) -> Result<ClientFrame<'a>, Refusal> {
-        let op = self.string(Field::Op)?.ok_or(bad(Field::Op))?;
-        match op {
-            "hello" => Ok(ClientFrame::Hello {
-                device: field::device(self.text(Field::Device)?)?,
+        match self.bytes(Field::Op)? {
+            b"hello" => Ok(ClientFrame::Hello {
+                device: field::device(self.bytes(Field::Device)?)?,
                 token: self.string(Field::Token)?,
                 resume: self.string(Field::Resume)?,
                 cursors: self.cursors(false, scratch)?,
             }),
-            "send" => self.send(),
-            "edit" => Ok(ClientFrame::Edit {
+            b"send" => self.send(),
+            b"edit" => Ok(ClientFrame::Edit {
                 id: self.client_id()?,
                 conversation: self.conversation()?,
                 target: self.event(Field::Target)?,
                 body: self.text(Field::Body)?,
             }),
-            "delete" => Ok(ClientFrame::Delete {
+            b"delete" => Ok(ClientFrame::Delete {
                 id: self.client_id()?,
                 conversation: self.conversation()?,
                 target: self.event(Field::Target)?,
             }),
-            "react" => Ok(ClientFrame::React {
+            b"react" => Ok(ClientFrame::React {
                 id: self.client_id()?,
                 conversation: self.conversation()?,
                 target: self.event(Field::Target)?,
                 emoji: field::emoji(self.text(Field::Emoji)?)?,
                 remove: self.boolean(Field::Remove)?.unwrap_or(false),
             }),
-            "history" => self.history(),
-            "sync" => Ok(ClientFrame::Sync {
+            b"history" => self.history(),
+            b"sync" => Ok(ClientFrame::Sync {
                 reference: self.reference()?,
                 cursors: self.cursors(true, scratch)?,
                 limit: self.limit(PAGE_EVENTS_DEFAULT)?,
             }),
-            "received" => Ok(ClientFrame::Received {
+            b"received" => Ok(ClientFrame::Received {
                 conversation: self.conversation()?,
                 seq: self.position(Field::Seq)?,
             }),
-            "read" => {
+            b"read" => {
                 Ok(ClientFrame::Read { conversation: self.conversation()?, seq: self.position(Field::Seq)? })
             }
-            "typing" => Ok(ClientFrame::Typing {
+            b"typing" => Ok(ClientFrame::Typing {
                 conversation: self.conversation()?,
                 on: self.boolean(Field::On)?.ok_or(bad(Field::On))?,
             }),
-            "watch" => Ok(ClientFrame::Watch { users: self.users(scratch)? }),
-            "unwatch" => Ok(ClientFrame::Unwatch { users: self.users(scratch)? }),
-            "conversations" => Ok(ClientFrame::Conversations {
+            b"watch" => Ok(ClientFrame::Watch { users: self.users(scratch)? }),
+            b"unwatch" => Ok(ClientFrame::Unwatch { users: self.users(scratch)? }),
+            b"conversations" => Ok(ClientFrame::Conversations {
                 reference: self.reference()?,
                 after: self.string(Field::After).map_err(|_| AFTER_IS_A_CURSOR)?,
                 limit: self.limit(CONVERSATIONS_LISTED_MAX as u16)?,
             }),
-            "refresh" => Ok(ClientFrame::Refresh { token: self.text(Field::Token)? }),
-            "ping" => Ok(ClientFrame::Ping { reference: self.reference()? }),
+            b"refresh" => Ok(ClientFrame::Refresh { token: self.text(Field::Token)? }),
+            b"ping" => Ok(ClientFrame::Ping { reference: self.reference()? }),
             _ => Err(Refusal::new(ErrorCode::UnknownOp, "there is no such `op`")),
         }
     }
@@ -194,7 +198,7 @@ impl<'a> Fields<'a> {
     }
 
     fn value(&self, field: Field) -> Value {
-        self.values.values[field as usize]
+        self.values[field as usize]
     }
 
     fn string(&self, field: Field) -> Result<Option<&'a str>, Refusal> {
@@ -203,6 +207,14 @@ impl<'a> Fields<'a> {
             Value::String { inside, .. } => {
                 core::str::from_utf8(&self.bytes[inside.range()]).map(Some).map_err(|_| bad(field))
             }
+            _ => Err(bad(field)),
+        }
+    }
+
+    /// A string that must be there and is compared, or checked for more than UTF-8.
+    fn bytes(&self, field: Field) -> Result<&'a [u8], Refusal> {
+        match self.value(field) {
+            Value::String { inside, .. } => Ok(&self.bytes[inside.range()]),
             _ => Err(bad(field)),
         }
     }
@@ -246,11 +258,11 @@ impl<'a> Fields<'a> {
     }
 
     fn client_id(&self) -> Result<ClientId, Refusal> {
-        field::client_id(self.text(Field::Id)?)
+        field::client_id(self.bytes(Field::Id)?)
     }
 
     fn conversation(&self) -> Result<ConversationId, Refusal> {
-        field::conversation(Field::Conversation, self.text(Field::Conversation)?)
+        field::conversation(Field::Conversation, self.bytes(Field::Conversation)?)
     }
 
     fn position(&self, field: Field) -> Result<u64, Refusal> {
@@ -332,12 +344,12 @@ fn pair(cursor: &mut Cursor<'_>) -> Option<(ConversationId, u64)> {
 }
 
 /// A string of at most an id's length, read by `rule`.
-fn short_text<T>(cursor: &mut Cursor<'_>, rule: impl FnOnce(&str) -> Result<T, Refusal>) -> Option<T> {
+fn short_text<T>(cursor: &mut Cursor<'_>, rule: impl FnOnce(&[u8]) -> Result<T, Refusal>) -> Option<T> {
     let (inside, escaped) = cursor.string().ok()?;
     let raw = cursor.text(inside);
     if !escaped {
-        return rule(core::str::from_utf8(raw).ok()?).ok();
+        return rule(raw).ok();
     }
     let short = Short::<ID_BYTES_RAW_MAX>::unescaped(raw)?;
-    rule(core::str::from_utf8(short.as_bytes()).ok()?).ok()
+    rule(short.as_bytes()).ok()
 }

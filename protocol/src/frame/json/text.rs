@@ -2,25 +2,37 @@
 
 use super::cursor::Fault;
 
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
 /// How many bytes at the start need no escape: neither a quote nor a backslash nor a control character.
 pub(super) fn plain_bytes(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
     let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let quote = word ^ (ONES * b'"' as u64);
-        let backslash = word ^ (ONES * b'\\' as u64);
-        // A byte below n borrows in `word - n`; of several hits only the lowest is sure, and only it is asked for.
-        let hits = (word.wrapping_sub(ONES * 0x20) & !word)
-            | (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash);
-        if hits & HIGHS != 0 {
-            return index * 8 + (hits & HIGHS).trailing_zeros() as usize / 8;
+        if let Some(plain) = plain_bytes_of_word(*word) {
+            return index * 8 + plain;
         }
     }
-    let plain = |&byte: &u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
-    words.len() * 8 + rest.iter().position(|byte| !plain(byte)).unwrap_or(rest.len())
+    if rest.is_empty() {
+        return bytes.len();
+    }
+    if let Some(last) = bytes.last_chunk::<8>() {
+        // Its first bytes are plain: they were in the words.
+        return plain_bytes_of_word(*last).map_or(bytes.len(), |plain| bytes.len() - 8 + plain);
+    }
+    rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\').unwrap_or(rest.len())
+}
+
+/// How many bytes there are in front of the first that needs an escape; `None` when none does.
+fn plain_bytes_of_word(word: [u8; 8]) -> Option<usize> {
+    let word = u64::from_le_bytes(word);
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    // A byte below n borrows in `word - n`; of several hits only the lowest is sure, and only it is asked for.
+    let hits = (word.wrapping_sub(ONES * 0x20) & !word)
+        | (quote.wrapping_sub(ONES) & !quote)
+        | (backslash.wrapping_sub(ONES) & !backslash);
+    (hits & HIGHS != 0).then(|| (hits & HIGHS).trailing_zeros() as usize / 8)
 }
 
 /// The character of the escape at the start of `bytes`, which is a backslash, and the escape's length. A half of a

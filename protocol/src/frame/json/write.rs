@@ -2,81 +2,85 @@
 
 use super::text::plain_bytes;
 
-/// An object that is being written; [`Object::end`] closes it.
+/// A member's name as it stands in front of its value: with its comma, its quotes and its colon, one constant.
+macro_rules! name {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+pub(super) use name;
+
+/// An object that is being written, never an empty one; [`Object::end`] closes it. Takes names made by [`name`].
 pub(super) struct Object<'a> {
     out: &'a mut Vec<u8>,
-    first: bool,
+    start: usize,
 }
 
 impl<'a> Object<'a> {
     pub(super) fn begin(out: &'a mut Vec<u8>) -> Self {
-        out.push(b'{');
-        Self { out, first: true }
+        let start = out.len();
+        Self { out, start }
     }
 
     /// A frame of the server: an object that begins with its `op`.
     pub(super) fn frame(out: &'a mut Vec<u8>, op: &str) -> Self {
         let mut object = Self::begin(out);
-        object.plain("op", op);
+        object.plain(name!("op"), op);
         object
     }
 
+    /// The comma of the first member becomes the brace.
     pub(super) fn end(self) {
+        self.out[self.start] = b'{';
         self.out.push(b'}');
     }
 
-    /// The name of a member, whose value is to be written behind it. Names need no escape.
-    pub(super) fn member(&mut self, name: &str) -> &mut Vec<u8> {
-        self.out.extend_from_slice(if self.first { b"\"" } else { b",\"" });
-        self.first = false;
+    /// The name of a member, whose value is to be written behind it.
+    pub(super) fn member(&mut self, name: &'static str) -> &mut Vec<u8> {
         self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
         self.out
     }
 
-    pub(super) fn string(&mut self, name: &str, value: &str) {
+    pub(super) fn string(&mut self, name: &'static str, value: &str) {
         string(value, self.member(name));
     }
 
     /// A string that needs no escape: an id, one of our own words.
-    pub(super) fn plain(&mut self, name: &str, value: &str) {
-        debug_assert_eq!(plain_bytes(value.as_bytes()), value.len());
+    pub(super) fn plain(&mut self, name: &'static str, value: impl AsRef<[u8]>) {
+        let value = value.as_ref();
+        debug_assert_eq!(plain_bytes(value), value.len());
         let out = self.member(name);
         out.push(b'"');
-        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(value);
         out.push(b'"');
     }
 
-    pub(super) fn unsigned(&mut self, name: &str, value: u64) {
-        unsigned(value, self.member(name));
+    pub(super) fn unsigned(&mut self, name: &'static str, value: u64) {
+        self.integer(name, value);
     }
 
-    pub(super) fn optional(&mut self, name: &str, value: Option<u64>) {
+    pub(super) fn optional(&mut self, name: &'static str, value: Option<u64>) {
         if let Some(value) = value {
             self.unsigned(name, value);
         }
     }
 
-    pub(super) fn integer(&mut self, name: &str, value: i64) {
-        let out = self.member(name);
-        if value < 0 {
-            out.push(b'-');
-        }
-        unsigned(value.unsigned_abs(), out);
+    pub(super) fn integer(&mut self, name: &'static str, value: impl itoa::Integer) {
+        self.member(name).extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
-    pub(super) fn boolean(&mut self, name: &str, value: bool) {
+    pub(super) fn boolean(&mut self, name: &'static str, value: bool) {
         self.member(name).extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     /// Text that is JSON already.
-    pub(super) fn json(&mut self, name: &str, value: &str) {
+    pub(super) fn json(&mut self, name: &'static str, value: &str) {
         self.member(name).extend_from_slice(value.as_bytes());
     }
 
     pub(super) fn array<T>(
         &mut self,
-        name: &str,
+        name: &'static str,
         items: impl IntoIterator<Item = T>,
         mut write: impl FnMut(T, &mut Vec<u8>),
     ) {
@@ -125,20 +129,6 @@ fn escape(byte: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'\\', letter]);
 }
 
-fn unsigned(mut value: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[start..]);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,16 +144,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_written_as_their_digits() {
-        for value in [0, 9, 10, 99, 100, u64::from(u32::MAX), u64::MAX] {
-            let mut out = Vec::new();
-            unsigned(value, &mut out);
-            assert_eq!(out, value.to_string().as_bytes());
-        }
-        for value in [i64::MIN, -1, 0, i64::MAX] {
-            let mut out = Vec::new();
-            Object { out: &mut out, first: true }.integer("n", value);
-            assert_eq!(out, format!("\"n\":{value}").as_bytes());
-        }
+    fn members_are_written_behind_a_brace_and_commas() {
+        let mut out = b"[".to_vec();
+        let mut object = Object::begin(&mut out);
+        object.unsigned(name!("a"), u64::MAX);
+        object.integer(name!("b"), i64::MIN);
+        object.boolean(name!("c"), true);
+        object.end();
+        assert_eq!(out, br#"[{"a":18446744073709551615,"b":-9223372036854775808,"c":true}"#);
     }
 }

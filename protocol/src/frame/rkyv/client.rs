@@ -333,7 +333,7 @@ impl<'a> ArchivedClientFrameV1<'a> {
             Self::Send { id, .. }
             | Self::Edit { id, .. }
             | Self::Delete { id, .. }
-            | Self::React { id, .. } => field::client_id(id).ok(),
+            | Self::React { id, .. } => field::client_id(id.as_bytes()).ok(),
             _ => None,
         }
     }
@@ -342,14 +342,14 @@ impl<'a> ArchivedClientFrameV1<'a> {
     fn checked(&'a self, scratch: &'a mut Scratch) -> Result<ClientFrame<'a>, Refusal> {
         match self {
             Self::Hello { device, token, resume, cursors: list } => Ok(ClientFrame::Hello {
-                device: field::device(device)?,
+                device: field::device(device.as_bytes())?,
                 token: token.as_deref(),
                 resume: resume.as_deref(),
                 cursors: cursors(list, scratch)?,
             }),
             Self::Send { id, conversation: at, kind, body, meta, reply_to, ephemeral } => {
                 Ok(ClientFrame::Send {
-                    id: field::client_id(id)?,
+                    id: field::client_id(id.as_bytes())?,
                     conversation: conversation(at)?,
                     kind: kind.as_deref().map_or(Ok("text"), field::kind)?,
                     body,
@@ -359,18 +359,18 @@ impl<'a> ArchivedClientFrameV1<'a> {
                 })
             }
             Self::Edit { id, conversation: at, target: seq, body } => Ok(ClientFrame::Edit {
-                id: field::client_id(id)?,
+                id: field::client_id(id.as_bytes())?,
                 conversation: conversation(at)?,
                 target: target(*seq)?,
                 body,
             }),
             Self::Delete { id, conversation: at, target: seq } => Ok(ClientFrame::Delete {
-                id: field::client_id(id)?,
+                id: field::client_id(id.as_bytes())?,
                 conversation: conversation(at)?,
                 target: target(*seq)?,
             }),
             Self::React { id, conversation: at, target: seq, emoji, remove } => Ok(ClientFrame::React {
-                id: field::client_id(id)?,
+                id: field::client_id(id.as_bytes())?,
                 conversation: conversation(at)?,
                 target: target(*seq)?,
                 emoji: field::emoji(emoji)?,
@@ -436,7 +436,7 @@ fn native(value: &ArchivedOption<ArchivedU64>) -> Option<u64> {
 }
 
 fn conversation(text: &str) -> Result<ConversationId, Refusal> {
-    field::conversation(Field::Conversation, text)
+    field::conversation(Field::Conversation, text.as_bytes())
 }
 
 fn target(seq: ArchivedU64) -> Result<u64, Refusal> {
@@ -460,7 +460,7 @@ fn cursors<'a>(
         return Err(bad(Field::Cursors));
     }
     for cursor in list {
-        let conversation = field::conversation(Field::Cursors, &cursor.conversation)?;
+        let conversation = field::conversation(Field::Cursors, cursor.conversation.as_bytes())?;
         scratch.cursors.push((conversation, field::position(Field::Cursors, cursor.seq.to_native())?));
     }
     Ok(&scratch.cursors)
@@ -472,7 +472,7 @@ fn users<'a>(list: &[ArchivedUserV1<'_>], scratch: &'a mut Scratch) -> Result<&'
         return Err(bad(Field::Users));
     }
     for user in list {
-        scratch.users.push(field::user(&user.user)?);
+        scratch.users.push(field::user(user.user.as_bytes())?);
     }
     Ok(&scratch.users)
 }
