@@ -210,6 +210,9 @@ const ROOT_BYTES: usize = size_of::<ArchivedEventV1<'_>>();
 const SEQ: usize = offset_of!(ArchivedEventV1<'_>, seq);
 const TIME: usize = offset_of!(ArchivedEventV1<'_>, time);
 const LAMPORT: usize = offset_of!(ArchivedEventV1<'_>, lamport);
+// An archived enum begins with its variant's number, in the order of the declaration.
+const CONTENT: usize = offset_of!(ArchivedEventV1<'_>, content);
+const CONTENT_JOINED: u8 = 4;
 
 /// Why bytes are not an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -339,6 +342,13 @@ impl Event {
         self.number(LAMPORT)
     }
 
+    /// Whether the event changes who is a member, or the conversation: joined, left, changed. Read where it stands, like
+    /// the numbers: what it says exactly is in [`Event::view`].
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        self.bytes[self.bytes.len() - ROOT_BYTES + CONTENT] >= CONTENT_JOINED
+    }
+
     /// One of the numbers of the root, read where it stands.
     fn number(&self, offset: usize) -> u64 {
         let at = self.bytes.len() - ROOT_BYTES + offset;
@@ -350,6 +360,25 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_changes_members_or_the_conversation_is_a_change() {
+        let user = "bob";
+        let contents = [
+            (ContentV1::Message { kind: "text", body: "", meta: None, reply_to: None }, false),
+            (ContentV1::Edit { target: 1, body: "" }, false),
+            (ContentV1::Delete { target: 1 }, false),
+            (ContentV1::Reaction { target: 1, emoji: "+", remove: false }, false),
+            (ContentV1::Joined { user, role: Role::Member }, true),
+            (ContentV1::Left { user }, true),
+            (ContentV1::Changed { title: None, user: None, role: None }, true),
+        ];
+        for (content, is_change) in contents {
+            let (conversation, sender, device, id) = ("c", "alice", "d", "1");
+            let event = EventV1 { seq: 0, time: 0, lamport: 0, conversation, sender, device, id, content };
+            assert_eq!(Draft::encode(&event).unwrap().seal(1, 2, 3).is_change(), is_change, "{content:?}");
+        }
+    }
 
     #[test]
     fn sealing_writes_seq_time_and_lamport_and_nothing_else() {

@@ -2,7 +2,7 @@
 
 use protocol::envelope::{Actor, Authority, Caller, Change, ToGateway};
 use protocol::error::Refusal;
-use protocol::event::{ArchivedContentV1, Draft, Event};
+use protocol::event::{ArchivedContentV1, ArchivedEventV1, Draft, Event};
 use protocol::id::{ClientId, UserKey};
 use storage::kv::COMMIT_BYTES_MAX;
 use storage::request::{AppendBatch, AppendRule, Appended, ConversationAppend, Failure, Outcome, Request};
@@ -18,9 +18,9 @@ use crate::shard::RouterShard;
 use crate::store::Pending;
 
 /// What an event of a client depends on; an error when it may not send it.
-fn rule_of(access: Access, draft: &Draft) -> Result<AppendRule, Refusal> {
+fn rule_of(access: Access, content: &ArchivedContentV1<'_>) -> Result<AppendRule, Refusal> {
     access.send()?;
-    match &draft.view().content {
+    match content {
         ArchivedContentV1::Message { .. } => Ok(AppendRule::Free),
         ArchivedContentV1::Edit { target, .. } => {
             Ok(AppendRule::Target { target: target.to_native(), own: access != Access::Server })
@@ -41,11 +41,12 @@ impl RouterShard {
     /// Takes an event of a client into the conversation's next batch.
     pub(crate) fn append(&mut self, place: Place, caller: Caller, actor: Actor, draft: Draft, lamport: u64) {
         self.counters.appends += 1;
-        let Ok(id) = ClientId::parse(&*draft.view().id) else {
+        let event = draft.view();
+        let Ok(id) = ClientId::parse(&*event.id) else {
             return self.refuse_caller(caller, None, bad_request("the event has no valid id"));
         };
-        let rule = self.check_names(place, &actor, &draft);
-        let rule = rule.and_then(|()| rule_of(self.access(place, &actor), &draft));
+        let rule = self.check_names(place, &actor, event);
+        let rule = rule.and_then(|()| rule_of(self.access(place, &actor), &event.content));
         let rule = rule.and_then(|rule| self.has_room_to_append(place).map(|()| rule));
         match rule {
             Ok(rule) => {
@@ -58,10 +59,16 @@ impl RouterShard {
     }
 
     /// An event has to name the conversation that it goes to, and whom it comes from.
-    pub(crate) fn check_names(&self, place: Place, actor: &Actor, draft: &Draft) -> Result<(), Refusal> {
-        let view = draft.view();
+    pub(crate) fn check_names(
+        &self,
+        place: Place,
+        actor: &Actor,
+        event: &ArchivedEventV1<'_>,
+    ) -> Result<(), Refusal> {
         let here = self.conversations[place].key().conversation;
-        if &*view.conversation == here.as_str() && &*view.sender == actor.key.user.as_str() {
+        if event.conversation.as_bytes() == here.as_bytes()
+            && event.sender.as_bytes() == actor.key.user.as_bytes()
+        {
             Ok(())
         } else {
             Err(bad_request("the event names another conversation or sender"))
@@ -310,7 +317,7 @@ impl RouterShard {
         match &queued.rule {
             AppendRule::Change(change) => self.may_change(place, access, &actor, change),
             rule @ (AppendRule::Free | AppendRule::Target { .. }) => {
-                let now = rule_of(access, &queued.draft)?;
+                let now = rule_of(access, &queued.draft.view().content)?;
                 if now == *rule { Ok(()) } else { Err(forbidden("the role has changed meanwhile")) }
             }
         }

@@ -12,13 +12,14 @@ use crate::typing::{Over, Typed};
 impl RouterShard {
     /// Publishes an event and stores nothing.
     pub(crate) fn signal(&mut self, place: Place, caller: Caller, actor: Actor, draft: Draft) {
-        let Ok(id) = ClientId::parse(&*draft.view().id) else {
+        let event = draft.view();
+        let Ok(id) = ClientId::parse(&*event.id) else {
             return self.refuse_caller(caller, None, bad_request("the event has no valid id"));
         };
-        let is_message = matches!(draft.view().content, ArchivedContentV1::Message { .. });
+        let is_message = matches!(event.content, ArchivedContentV1::Message { .. });
         let kind = if is_message { Ok(()) } else { Err(bad_request("only messages can be ephemeral")) };
         let allowed = self.access(place, &actor).send().and(kind);
-        if let Err(refusal) = allowed.and_then(|()| self.check_names(place, &actor, &draft)) {
+        if let Err(refusal) = allowed.and_then(|()| self.check_names(place, &actor, event)) {
             return self.refuse_caller(caller, Some(id), refusal);
         }
         let time = self.now.unix_ms;

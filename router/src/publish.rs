@@ -38,6 +38,9 @@ const fn role_of(role: ArchivedRole) -> Role {
 
 impl Effect {
     fn of(event: &Event) -> Self {
+        if !event.is_change() {
+            return Self::None;
+        }
         let user = |text: &str| UserId::parse(text).expect("this shard wrote the event");
         match &event.view().content {
             ArchivedContentV1::Joined { user: who, role } => {

@@ -30,10 +30,7 @@ impl<'a> Chunk<'a> {
         let mut bytes = 0;
         for (at, event) in events.iter().enumerate() {
             bytes += event.as_bytes().len();
-            let left = match &event.view().content {
-                ArchivedContentV1::Left { user } => Some(&**user),
-                _ => None,
-            };
+            let left = event.is_change().then(|| left_by(event)).flatten();
             if left.is_some() || bytes >= bytes_max {
                 let (events, rest) = events.split_at(at + 1);
                 return (Self::new(events, left), rest);
@@ -54,6 +51,14 @@ impl<'a> Chunk<'a> {
                 encode(subprotocol, &ServerFrame::Event(event), out);
             }
         })
+    }
+}
+
+/// The user that an event says is no longer a member.
+fn left_by(event: &Event) -> Option<&str> {
+    match &event.view().content {
+        ArchivedContentV1::Left { user } => Some(user),
+        _ => None,
     }
 }
 
