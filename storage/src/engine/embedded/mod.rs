@@ -54,7 +54,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { cache_bytes: 32 << 20, segment_bytes: 8 << 20, check_bytes_max: 8 << 30 }
+        Self { cache_bytes: 32 << 20, segment_bytes: 16 << 20, check_bytes_max: 8 << 30 }
     }
 }
 

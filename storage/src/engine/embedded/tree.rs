@@ -14,6 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use lsm_tree::compaction::Leveled;
+use lsm_tree::config::PartitioningPolicy;
 use lsm_tree::{
     AbstractTree, AnyTree, Cache, Config, Guard, InternalValue, SeqNo, SequenceNumberCounter, ValueType,
 };
@@ -27,6 +28,11 @@ use crate::kv::Value;
 
 /// Where the number of the last group is: behind every key of the store's layout.
 const GROUP_KEY: &[u8] = b"\xffgroup";
+/// Memtables written out before they are compacted into the level below, which is rewritten with them.
+const FIRST_LEVEL_TABLES: u8 = 8;
+/// Bytes of a compacted table. The level below the first has room for [`FIRST_LEVEL_TABLES`] of these, each one below for ten
+/// times as much; it is rewritten in full each time, so it is no larger than what comes into it.
+const TABLE_BYTES: u64 = 8 << 20;
 /// Compactions in a row behind one memtable.
 const COMPACTIONS_MAX: usize = 16;
 /// Memtables written out that no compaction has taken yet, before new ones are held up: each makes reads slower.
@@ -113,6 +119,8 @@ impl Tree {
         let (seqno, visible) = (SequenceNumberCounter::default(), SequenceNumberCounter::default());
         let tree = Config::new(path, seqno.clone(), visible.clone())
             .use_cache(Arc::new(Cache::with_capacity_bytes(cache_bytes)))
+            .filter_block_partitioning_policy(below_first_level())
+            .index_block_partitioning_policy(below_first_level())
             .open()
             .map_err(|error| damaged(path, &error))?;
         let first_free = tree.get_highest_persisted_seqno().map_or(1, |seqno| seqno + 1);
@@ -246,6 +254,12 @@ impl Tree {
     }
 }
 
+/// What a memtable was written to keeps its filter and its index in memory whole. A compacted table's are hundreds of
+/// kilobytes, more than a shard of the cache takes: whole, they would be read for every key, so they are in parts of a block.
+fn below_first_level() -> PartitioningPolicy {
+    PartitioningPolicy::new([false, true])
+}
+
 /// The group that the tables end with; 0 for an empty tree.
 fn stored_group(tree: &AnyTree, path: &Path, id: StoreId) -> Result<u64, OpenError> {
     let found = tree.get(GROUP_KEY, NEWEST).map_err(|error| damaged(path, &error))?;
@@ -330,10 +344,13 @@ fn compact(tree: &AnyTree, shared: &Shared) -> lsm_tree::Result<bool> {
     };
     progress.uncompacted = false;
     drop(progress);
+    let strategy =
+        Leveled::default().with_l0_threshold(FIRST_LEVEL_TABLES).with_table_target_size(TABLE_BYTES);
+    let strategy = Arc::new(strategy);
     for _ in 0..COMPACTIONS_MAX {
         let before = tree.disk_space();
         let tables = tree.table_count();
-        tree.compact(Arc::new(Leveled::default()), shared.visible.get())?;
+        tree.compact(Arc::clone(&strategy) as _, shared.visible.get())?;
         shared.changed.notify_all();
         if shared.lock().stop || (tree.disk_space(), tree.table_count()) == (before, tables) {
             break;
