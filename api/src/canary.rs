@@ -179,7 +179,7 @@ impl Perch {
                 members: Box::new([]),
             })
             .await?;
-        let items = Box::new([AttachItem { conversation: self.key.conversation }]);
+        let items = Box::new([AttachItem { conversation: self.key.conversation, listed: None }]);
         let answer =
             calls.ask_conversation(&self.key, |caller| ToRouter::Attach { caller, actor, items }).await?;
         attached_head(&answer)

@@ -82,6 +82,7 @@ impl RouterShard {
     pub(crate) fn advance(&mut self, place: Place) {
         self.touched.push(place);
         while self.conversations[place].work == Work::None {
+            self.learn_waiting(place);
             let Some(front) = self.conversations[place].waiting.front() else { return };
             if !self.is_known(place, request::users_of_waiting(front)) {
                 return self.want_load(place);

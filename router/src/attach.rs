@@ -3,15 +3,16 @@
 //! Interest begins when the answer goes out, so that the head in it and the publishes behind it fit together.
 
 use protocol::envelope::{
-    Actor, AttachItem, AttachedItem, AttachedState, Authority, Caller, GatewayId, ToGateway,
+    Actor, AttachItem, AttachedItem, AttachedState, Authority, Caller, GatewayId, Listed, ToGateway,
 };
 use protocol::error::Refusal;
 use protocol::event::Role;
 use protocol::id::{ConversationKey, UserKey};
 
 use crate::attaches::{Attach, Decision, Item};
-use crate::conversation::{AttachNumber, Place, Waiting};
+use crate::conversation::{AttachNumber, Place, Waiting, Work};
 use crate::limits::ATTACH_ITEMS_MAX;
+use crate::members::Known;
 use crate::refusal::{BUSY, bad_request};
 use crate::shard::RouterShard;
 
@@ -27,9 +28,13 @@ impl RouterShard {
             return self.answer_attach(caller, &actor.key, without_states(items), Some(BUSY));
         };
         let user = (actor.authority == Authority::User).then_some(actor.key);
-        for (item, AttachItem { conversation }) in items.iter().enumerate() {
+        for (item, AttachItem { conversation, listed }) in items.iter().enumerate() {
             let key = ConversationKey { tenant: actor.key.tenant, conversation: *conversation };
-            match self.open(&key) {
+            let place = self.open(&key);
+            if let (Some(place), Some(user)) = (place, user) {
+                self.learn_listed(place, user, *listed);
+            }
+            match place {
                 None => self.attach_refuse(number, item, BUSY),
                 Some(place) if self.is_next(place) && self.is_known(place, [user, None]) => {
                     self.attach_decide(place, number, item);
@@ -39,6 +44,33 @@ impl RouterShard {
                 }
                 Some(_) => self.attach_refuse(number, item, BUSY),
             }
+        }
+    }
+
+    /// Believes a chat list in what a user is here, when nothing can have happened to the membership since: the log, and the
+    /// life of the conversation, are what they were, and no change is under way.
+    fn learn_listed(&mut self, place: Place, user: UserKey, listed: Option<Listed>) {
+        let Some(Listed { head, lamport, read, role }) = listed else { return };
+        let hash = self.keys.user(&user);
+        let conversation = &self.conversations[place];
+        let is_current = conversation.meta().is_some()
+            && (conversation.head, conversation.lamport) == (head, lamport)
+            && conversation.work == Work::None
+            && !conversation.doubtful
+            && !conversation.appends.has_changes();
+        if is_current && conversation.members.get(hash).is_none() {
+            self.conversations.make_room_for_members(place);
+            self.conversations.learn(place, hash, Known { role: Some(role), read, received: 0 });
+        }
+    }
+
+    /// The same for an attach that has waited.
+    pub(crate) fn learn_waiting(&mut self, place: Place) {
+        if let Some(&Waiting::Attach { attach, item, user: Some(user) }) =
+            self.conversations[place].waiting.front()
+        {
+            let listed = self.attaches.get_mut(attach).items[item].listed;
+            self.learn_listed(place, user, listed);
         }
     }
 
@@ -85,7 +117,7 @@ impl RouterShard {
     fn attach_end(&mut self, number: AttachNumber) {
         let Attach { caller, user, authority, items, refused, .. } = self.attaches.end(number);
         let mut answer = Vec::with_capacity(items.len());
-        for Item { conversation, decision } in items {
+        for Item { conversation, decision, .. } in items {
             let state = self.attach_item(number, &caller, &user, authority, decision, refused.is_none());
             answer.push(AttachedItem { conversation, state: state.filter(|_| refused.is_none()) });
         }

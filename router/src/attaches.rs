@@ -1,6 +1,6 @@
 //! Attaches that are not decided yet: each of its conversations may have to be loaded first.
 
-use protocol::envelope::{AttachItem, Authority, Caller};
+use protocol::envelope::{AttachItem, Authority, Caller, Listed};
 use protocol::error::Refusal;
 use protocol::event::Role;
 use protocol::id::{ConversationId, UserKey};
@@ -31,6 +31,8 @@ pub(crate) enum Decision {
 pub(crate) struct Item {
     /// Which.
     pub(crate) conversation: ConversationId,
+    /// What the actor's chat list said of it.
+    pub(crate) listed: Option<Listed>,
     /// What is known.
     pub(crate) decision: Decision,
 }
@@ -78,7 +80,11 @@ impl Attaches {
         }
         let items: Box<[Item]> = items
             .iter()
-            .map(|item| Item { conversation: item.conversation, decision: Decision::Open })
+            .map(|&AttachItem { conversation, listed }| Item {
+                conversation,
+                listed,
+                decision: Decision::Open,
+            })
             .collect();
         let open = items.len();
         let attach = Some(Attach { caller, user, authority, items, open, refused: None });

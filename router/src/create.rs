@@ -144,7 +144,8 @@ impl RouterShard {
                 title: title.clone(),
                 created: self.now.unix_ms,
                 head: 0,
-                lamport: 0,
+                // Larger than any of an earlier life: no chat list of that one is taken for one of this.
+                lamport: self.lamport.floor(self.now.unix_ms),
                 members: members.len() as u64,
             };
             let request = Request::Create { epoch: self.epoch, conversation, members: first.into() };

@@ -68,6 +68,7 @@ impl RouterShard {
             self.behind.remove(gateway, place);
         }
         let conversation = &mut self.conversations[place];
+        self.lamport.observe(conversation.lamport + 1);
         conversation.standing = Standing::Absent;
         conversation.head = 0;
         conversation.lamport = 0;

@@ -117,7 +117,8 @@ impl Router {
             actor: Actor { key: sample::user(sample::SENDER), authority: Authority::User },
         };
         let (caller, actor) = (router.caller, router.actor);
-        let items = [AttachItem { conversation: sample::conversation(sample::CONVERSATION) }].into();
+        let items =
+            [AttachItem { conversation: sample::conversation(sample::CONVERSATION), listed: None }].into();
         router.shard.handle(router.now, Completion::Envelope(ToRouter::Attach { caller, actor, items }));
         router.settle();
         router

@@ -3,7 +3,7 @@
 
 use protocol::envelope::{AttachItem, AttachedItem, AttachedState, ToRouter};
 use protocol::error::Refusal;
-use protocol::id::{ConversationId, ConversationKey, Tenant};
+use protocol::id::{ConversationKey, Tenant};
 use protocol::placement::Slot;
 
 use super::GatewayShard;
@@ -17,13 +17,13 @@ impl GatewayShard {
         &mut self,
         slot: u32,
         reference: i64,
-        conversations: impl Iterator<Item = ConversationId>,
+        items: impl Iterator<Item = AttachItem>,
     ) -> usize {
         let actor = self.actor(slot);
         let tenant = actor.key.tenant;
-        let placed = conversations.map(|conversation| {
-            let key = ConversationKey { tenant, conversation };
-            (Slot::of_conversation(&key), AttachItem { conversation })
+        let placed = items.map(|item| {
+            let key = ConversationKey { tenant, conversation: item.conversation };
+            (Slot::of_conversation(&key), item)
         });
         let groups = self.owners.group(placed);
         let asked = groups.len();
@@ -38,7 +38,8 @@ impl GatewayShard {
     }
 
     fn attach_one(&mut self, slot: u32, key: &ConversationKey, after: u64) {
-        self.attach(slot, after as i64, [key.conversation].into_iter());
+        let item = AttachItem { conversation: key.conversation, listed: None };
+        self.attach(slot, after as i64, [item].into_iter());
     }
 
     /// An owner's answer: `reference` says for what. `slot` is `None` when the connection is gone.

@@ -2,7 +2,7 @@
 
 use core::fmt::Write;
 
-use protocol::envelope::ToRouter;
+use protocol::envelope::{AttachItem, Listed, ToRouter};
 use protocol::error::{CloseCode, ErrorCode, Refusal};
 use protocol::frame::{ChatListEntry, ServerFrame};
 use protocol::id::{ConversationId, DeviceId, UserId};
@@ -128,7 +128,9 @@ impl GatewayShard {
         opening.list = list.into_vec();
         opening.list.truncate(most);
         opening.attached = vec![false; opening.list.len()];
-        let listed = opening.list.iter().map(|entry| entry.conversation);
+        let listed = opening.list.iter().map(|&ChatListEntry { conversation, head, read, role, lamport }| {
+            AttachItem { conversation, listed: Some(Listed { head, lamport, read, role }) }
+        });
         opening.pending = self.attach(slot, OPENING, listed) as u16;
         self.openings.insert(slot, opening);
         self.welcome_if_complete(slot);

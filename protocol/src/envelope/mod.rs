@@ -63,6 +63,22 @@ pub enum Authority {
 pub struct AttachItem {
     /// Which.
     pub conversation: ConversationId,
+    /// What the user's chat list said of it a moment ago, where it was read: an owner whose log ends there needs not ask the
+    /// store what the user is. `None` where nobody looked.
+    pub listed: Option<Listed>,
+}
+
+/// A membership as the store had it when the log ended with a certain event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Seq of that event; 0 before the first.
+    pub head: u64,
+    /// Its Lamport stamp, which no event, and no creation, of a conversation has twice.
+    pub lamport: u64,
+    /// Up to where the user had read.
+    pub read: u64,
+    /// The user's role.
+    pub role: Role,
 }
 
 /// One answer of an [`ToGateway::Attached`].

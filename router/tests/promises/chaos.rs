@@ -149,7 +149,7 @@ impl Chaos {
             .rooms
             .iter()
             .filter(|other| self.world.shards.len() == 1 || **other == key)
-            .map(|key| protocol::envelope::AttachItem { conversation: key.conversation })
+            .map(|key| protocol::envelope::AttachItem { conversation: key.conversation, listed: None })
             .collect();
         self.ask(caller, ToRouter::Attach { caller, actor: actor(who), items: items.into() });
     }

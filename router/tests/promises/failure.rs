@@ -123,7 +123,7 @@ fn requests_that_wait_for_a_load_are_refused_at_once_when_the_store_is_away() {
         let (range, limit) = (Range::Newest, 10);
         world.send(ToRouter::History { caller: page, actor: actor("bob"), conversation: room, range, limit });
         let attach = world.caller(GATEWAY);
-        let items = [protocol::envelope::AttachItem { conversation: room.conversation }].into();
+        let items = [protocol::envelope::AttachItem { conversation: room.conversation, listed: None }].into();
         world.send(ToRouter::Attach { caller: attach, actor: actor("bob"), items });
         world.settle();
         assert_eq!(refusal(world.answer(&caller)).code, Unavailable);

@@ -80,7 +80,7 @@ fn an_attach_answer_that_came_late_is_followed_by_a_head() {
     let room = world.group("room");
     world.full.insert(GATEWAY, Lane::Required);
     let caller = world.caller(GATEWAY);
-    let items = [AttachItem { conversation: room.conversation }].into();
+    let items = [AttachItem { conversation: room.conversation, listed: None }].into();
     world.send(ToRouter::Attach { caller, actor: actor("alice"), items });
     world.settle();
     // Room again, but the answer waits for its next try: what is published now must not be overlooked.
@@ -115,7 +115,8 @@ fn an_attach_that_waits_for_another_conversation_tells_the_head_at_its_answer() 
         router::RouterShard::new(protocol::envelope::RouterId(0), 1, router::Settings::default(), epoch, 1);
     world.say("alice", known, "2", "x").unwrap();
     let caller = world.caller(GATEWAY);
-    let items = [known, unknown].map(|key| AttachItem { conversation: key.conversation }).into();
+    let items =
+        [known, unknown].map(|key| AttachItem { conversation: key.conversation, listed: None }).into();
     world.send(ToRouter::Attach { caller, actor: actor("alice"), items });
     world.turn();
     let load = world.store.pop_front().unwrap();
@@ -193,7 +194,7 @@ fn an_attach_answer_that_is_overtaken_by_a_publish_is_followed_by_a_head() {
     world.say("bob", room, "warm", "x").unwrap();
     world.attach("alice", room, OTHER_GATEWAY);
     let caller = world.caller(GATEWAY);
-    let items = [AttachItem { conversation: room.conversation }].into();
+    let items = [AttachItem { conversation: room.conversation, listed: None }].into();
     world.send(ToRouter::Attach { caller, actor: actor("alice"), items });
     let Some(Operation::ToGateway(GATEWAY, attached)) = world.shards[0].poll_operation() else {
         panic!("the answer")
@@ -234,7 +235,8 @@ fn a_detach_counts_for_an_attach_that_came_before_it_and_is_answered_after_it() 
     world.shards[0] = RouterShard::new(RouterId(0), 1, router::Settings::default(), epoch, 1);
     world.say("alice", known, "2", "x").unwrap();
     let caller = world.caller(GATEWAY);
-    let items = [known, unknown].map(|key| AttachItem { conversation: key.conversation }).into();
+    let items =
+        [known, unknown].map(|key| AttachItem { conversation: key.conversation, listed: None }).into();
     world.send(ToRouter::Attach { caller, actor: actor("alice"), items });
     world.send(ToRouter::Detach { gateway: GATEWAY, conversation: known });
     world.settle();

@@ -5,6 +5,7 @@ mod change;
 mod chaos;
 mod dedup;
 mod failure;
+mod listed;
 mod mailbox;
 mod order;
 mod page;

@@ -86,7 +86,7 @@ fn cursors_survive_a_store_that_was_away() {
     world.pass(2_000);
     world.assert_idle();
     let caller = world.caller(GATEWAY);
-    let items = [protocol::envelope::AttachItem { conversation: room.conversation }].into();
+    let items = [protocol::envelope::AttachItem { conversation: room.conversation, listed: None }].into();
     // A shard that has forgotten everything reads it from the store.
     let epoch = storage::claim(&mut world.engine).unwrap();
     world.shards[0] =

@@ -382,7 +382,7 @@ impl World {
     /// Attaches a user's session on a gateway shard; the head in the answer, `None` for a stranger.
     pub(crate) fn attach(&mut self, who: &str, key: ConversationKey, gateway: GatewayId) -> Option<u64> {
         let caller = self.caller(gateway);
-        let items = [AttachItem { conversation: key.conversation }].into();
+        let items = [AttachItem { conversation: key.conversation, listed: None }].into();
         self.send(ToRouter::Attach { caller, actor: actor(who), items });
         self.settle();
         match self.answer(&caller) {

@@ -38,7 +38,7 @@ impl Create {
         let members: BTreeMap<UserId, Role> =
             members.iter().map(|member| (member.user, member.role)).collect();
         conversation.head = 0;
-        conversation.lamport = conversation.created;
+        conversation.lamport = conversation.lamport.max(conversation.created);
         conversation.members = members.len() as u64;
         let fence = Fence::new(epoch, std::iter::once(&conversation.key));
         Self { epoch, conversation, members, fence, removal: None, in_doubt: false }
