@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::floor;
 use crate::options::Options;
@@ -20,25 +20,31 @@ Exit codes: 0 done and every promise kept, 1 failed or a promise broken, 2 wrong
 #[derive(Debug, Parser)]
 #[command(name = "murmuring-bench", version, after_help = EXAMPLES, max_term_width = 100)]
 struct CommandLine {
-    #[command(flatten)]
-    options: Options,
     #[command(subcommand)]
-    scenario: Scenario,
+    command: Command,
 }
 
-/// One variant a scenario: its own options, in its own file under `scenario`.
+/// What a scenario takes: its own options, which stand in its file, and those of all.
+#[derive(Args, Debug)]
+struct Scenario<T: Args> {
+    #[command(flatten)]
+    own: T,
+    #[command(flatten)]
+    options: Options,
+}
+
 #[derive(Debug, Subcommand)]
-enum Scenario {
-    Storm(storm::StormOptions),
-    Idle(idle::IdleOptions),
-    Rooms(rooms::RoomsOptions),
-    Fanout(fanout::FanoutOptions),
-    Slow(slow::SlowOptions),
-    Durable(durable::DurableOptions),
-    History(history::HistoryOptions),
-    Broadcast(broadcast::BroadcastOptions),
+enum Command {
+    Storm(Scenario<storm::StormOptions>),
+    Idle(Scenario<idle::IdleOptions>),
+    Rooms(Scenario<rooms::RoomsOptions>),
+    Fanout(Scenario<fanout::FanoutOptions>),
+    Slow(Scenario<slow::SlowOptions>),
+    Durable(Scenario<durable::DurableOptions>),
+    History(Scenario<history::HistoryOptions>),
+    Broadcast(Scenario<broadcast::BroadcastOptions>),
     /// The bare kernel on the same kind of sockets, and the bare disk: the denominator of every ratio
-    Floor(floor::Arguments),
+    Floor(Scenario<floor::Arguments>),
     /// Put runs beside each other, from their lines of JSON: medians, and how far runs alike lie apart
     Compare(compare::Arguments),
     /// Draw the curves of runs, as SVG, from their lines of JSON
@@ -72,8 +78,8 @@ impl Failure {
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let CommandLine { options, scenario } = CommandLine::parse();
-    match interrupt::watch().map_err(Failure::failed).and_then(|()| run(&options, &scenario)) {
+    let CommandLine { command } = CommandLine::parse();
+    match interrupt::watch().map_err(Failure::failed).and_then(|()| run(&command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
             eprintln!("murmuring-bench: {error}");
@@ -86,20 +92,20 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options, scenario: &Scenario) -> Result<(), Failure> {
-    match scenario {
-        Scenario::Storm(storm) => storm::run(options, storm),
-        Scenario::Idle(idle) => idle::run(options, idle),
-        Scenario::Rooms(rooms) => rooms::run(options, rooms),
-        Scenario::Fanout(fanout) => fanout::run(options, fanout),
-        Scenario::Slow(slow) => slow::run(options, slow),
-        Scenario::Durable(durable) => durable::run(options, durable),
-        Scenario::History(history) => history::run(options, history),
-        Scenario::Broadcast(broadcast) => broadcast::run(options, broadcast),
-        Scenario::Floor(arguments) => floor::run(options, arguments),
-        Scenario::Compare(arguments) => compare::run(arguments),
-        Scenario::Plot(arguments) => plot::run(arguments),
-        Scenario::Bare(arguments) => floor::bare::run(arguments),
+fn run(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Storm(Scenario { own, options }) => storm::run(options, own),
+        Command::Idle(Scenario { own, options }) => idle::run(options, own),
+        Command::Rooms(Scenario { own, options }) => rooms::run(options, own),
+        Command::Fanout(Scenario { own, options }) => fanout::run(options, own),
+        Command::Slow(Scenario { own, options }) => slow::run(options, own),
+        Command::Durable(Scenario { own, options }) => durable::run(options, own),
+        Command::History(Scenario { own, options }) => history::run(options, own),
+        Command::Broadcast(Scenario { own, options }) => broadcast::run(options, own),
+        Command::Floor(Scenario { own, options }) => floor::run(options, own),
+        Command::Compare(arguments) => compare::run(arguments),
+        Command::Plot(arguments) => plot::run(arguments),
+        Command::Bare(arguments) => floor::bare::run(arguments),
     }
 }
 

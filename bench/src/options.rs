@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-/// The options of every scenario; flags may stand before and behind its name.
+/// The options of every scenario.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// Which server.
@@ -16,10 +16,10 @@ pub struct Options {
     #[command(flatten)]
     pub swarm: SwarmOptions,
     /// Append the result to this file as one line of JSON
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Seed of all chance: the same seed sends the same things to the same conversations
-    #[arg(long, global = true, value_name = "NUMBER", default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
 }
 
@@ -28,34 +28,34 @@ pub struct Options {
 #[command(next_help_heading = "Server")]
 pub struct ServerOptions {
     /// Attach to the server that listens here, instead of starting one
-    #[arg(long, global = true, value_name = "ADDRESS", requires = "api")]
+    #[arg(long, value_name = "ADDRESS", requires = "api")]
     pub connect: Option<SocketAddr>,
     /// Where the HTTP API of that server listens
-    #[arg(long, global = true, value_name = "ADDRESS", requires = "connect")]
+    #[arg(long, value_name = "ADDRESS", requires = "connect")]
     pub api: Option<SocketAddr>,
     /// Process id of that server: without it, nothing is said of its CPU time and memory
-    #[arg(long, global = true, value_name = "PID", requires = "connect")]
+    #[arg(long, value_name = "PID", requires = "connect")]
     pub pid: Option<u32>,
     /// Secret that the server's HS256 tokens are signed with
-    #[arg(long, global = true, value_name = "TEXT", requires = "connect", conflicts_with = "secret_file")]
+    #[arg(long, value_name = "TEXT", requires = "connect", conflicts_with = "secret_file")]
     pub secret: Option<String>,
     /// The same from a file; white space at its ends does not count
-    #[arg(long, global = true, value_name = "FILE", requires = "connect")]
+    #[arg(long, value_name = "FILE", requires = "connect")]
     pub secret_file: Option<PathBuf>,
     /// An API key of that server
-    #[arg(long, global = true, value_name = "KEY", requires = "connect")]
+    #[arg(long, value_name = "KEY", requires = "connect")]
     pub api_key: Option<String>,
     /// The server to start [default: `murmuring` beside this program]
-    #[arg(long, global = true, value_name = "PATH", conflicts_with = "connect")]
+    #[arg(long, value_name = "PATH", conflicts_with = "connect")]
     pub server: Option<PathBuf>,
     /// Shards of the started server [default: one a CPU, or more where the clients need them]
-    #[arg(long, global = true, value_name = "NUMBER", conflicts_with = "connect")]
+    #[arg(long, value_name = "NUMBER", conflicts_with = "connect")]
     pub shards: Option<u16>,
     /// Store of the started server
-    #[arg(long, global = true, value_enum, default_value_t = Engine::Embedded)]
+    #[arg(long, value_enum, default_value_t = Engine::Embedded)]
     pub engine: Engine,
     /// Data directory of the started server, which is kept [default: a new one, removed at the end]
-    #[arg(long, global = true, value_name = "DIRECTORY", conflicts_with = "connect")]
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "connect")]
     pub data: Option<PathBuf>,
 }
 
@@ -64,13 +64,13 @@ pub struct ServerOptions {
 #[command(next_help_heading = "Clients")]
 pub struct SwarmOptions {
     /// How the clients speak
-    #[arg(long, global = true, value_enum, default_value_t = Subprotocol::Json)]
+    #[arg(long, value_enum, default_value_t = Subprotocol::Json)]
     pub subprotocol: Subprotocol,
     /// Rings of the clients, each a thread [default: as many as their number needs]
-    #[arg(long, global = true, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER")]
     pub rings: Option<u16>,
     /// Clients between dialling and `welcome` at the same time, over all rings
-    #[arg(long, global = true, value_name = "NUMBER", default_value_t = 1_024)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_024)]
     pub connecting: u32,
 }
 
