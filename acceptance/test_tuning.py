@@ -128,7 +128,7 @@ def test_the_files_are_what_the_plan_prints():
 
 def test_a_plan_answers_for_connections_and_for_users():
     page = run("plan.sh", 1_000_000, "--shards", 2).stdout
-    assert "RLIMIT_NOFILE 20000: core.shards = 57" in page and "fs.file-max=" in page and "16 source addresses" in page
+    assert "RLIMIT_NOFILE 20000: 29 banks a shard" in page and "fs.file-max=" in page and "16 source addresses" in page
     fleet = run("plan.sh", "--users", 10_000_000, "--nodes", 12, "--delivery-us", 5)
     assert fleet.returncode == 0 and "909091 connections" in fleet.stdout and "scenario `storm`" in fleet.stdout
     assert run("plan.sh").returncode == 2

@@ -5,6 +5,7 @@ pub mod allocation;
 pub mod clock;
 pub mod cpu;
 pub mod dial;
+mod event;
 pub mod limit;
 pub mod listener;
 pub mod mailbox;

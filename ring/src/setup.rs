@@ -30,13 +30,6 @@ pub enum SetupError {
     },
     /// Something else forbids it: a seccomp filter (containers) or a security module.
     Forbidden,
-    /// More slots than RLIMIT_NOFILE lets one ring register.
-    DescriptorLimit {
-        /// Slots wanted.
-        slots: u32,
-        /// The limit now (soft).
-        limit: u64,
-    },
     /// The process or the host has no descriptor left.
     DescriptorsExhausted {
         /// What could not be opened.
@@ -132,11 +125,6 @@ impl fmt::Display for SetupError {
                 "io_uring is forbidden to this process, most likely by a container's seccomp filter: allow \
                  io_uring_setup, io_uring_enter and io_uring_register there \
                  (for a trial: `docker run --security-opt seccomp=unconfined`)"
-            ),
-            Self::DescriptorLimit { slots, limit } => write!(
-                out,
-                "a ring of {slots} slots needs RLIMIT_NOFILE of at least as much, and it is {limit}: raise it with \
-                 `ulimit -n {slots}` (systemd: `LimitNOFILE={slots}`), or run more shards with fewer slots each"
             ),
             Self::DescriptorsExhausted { what } => write!(
                 out,

@@ -6,17 +6,17 @@
 //! fills a mailbox, *then* looks at the flag. With a full fence between the two steps on both sides, at least one of
 //! them sees the other.
 
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
+use crate::event::Event;
 use crate::setup::SetupError;
 
 #[derive(Debug)]
 struct Shared {
     sleeping: AtomicBool,
-    event: OwnedFd,
+    event: Event,
 }
 
 /// Wakes one ring. Made before the ring, cloned for everyone who may wake it.
@@ -31,14 +31,8 @@ impl Waker {
     /// # Errors
     /// No descriptor is left for its eventfd (eventfd(2)).
     pub fn new() -> Result<Self, SetupError> {
-        // SAFETY: eventfd(2) takes two numbers and touches no memory of ours.
-        let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if descriptor < 0 {
-            return Err(SetupError::from_system("an eventfd", io::Error::last_os_error()));
-        }
-        // SAFETY: the line above checked that `descriptor` is open, and nobody else has it.
-        let event = unsafe { OwnedFd::from_raw_fd(descriptor) };
-        Ok(Self { shared: Arc::new(Shared { sleeping: AtomicBool::new(false), event }) })
+        let shared = Shared { sleeping: AtomicBool::new(false), event: Event::new()? };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Wakes the ring if it sleeps, and says whether it had to. Call it once a batch, after the mailbox is filled.
@@ -47,7 +41,7 @@ impl Waker {
         let must = self.shared.sleeping.load(Ordering::Relaxed)
             && self.shared.sleeping.swap(false, Ordering::Relaxed);
         if must {
-            self.raise();
+            self.shared.event.raise();
         }
         must
     }
@@ -66,16 +60,6 @@ impl Waker {
     /// The eventfd, for the ring to poll. It is never read: every write is an edge, and the count of them would
     /// take centuries to fill.
     pub(crate) fn descriptor(&self) -> RawFd {
-        self.shared.event.as_raw_fd()
-    }
-
-    fn raise(&self) {
-        let one: u64 = 1;
-        // SAFETY: `one` is eight readable bytes for the length of the call, as eventfd(2) wants; the descriptor is
-        // open as long as `self.shared` lives.
-        let written = unsafe {
-            libc::write(self.shared.event.as_raw_fd(), std::ptr::from_ref(&one).cast(), size_of::<u64>())
-        };
-        assert!(written == 8, "an eventfd takes 1 until it holds 2^64 - 2");
+        self.shared.event.descriptor()
     }
 }

@@ -10,22 +10,10 @@ fn make(settings: Settings) -> Result<Ring, SetupError> {
 }
 
 #[test]
-fn more_slots_than_descriptors_names_the_limit() {
-    let limit = Limit::descriptors().soft;
-    let slots = u32::try_from(limit + 1).expect("a limit below 2^32, as everywhere");
-    let error = make(Settings { slots, ..Settings::default() }).err().unwrap();
-    assert!(matches!(error, SetupError::DescriptorLimit { .. }));
-    let message = error.to_string();
-    assert!(
-        message.contains(&format!("ulimit -n {slots}")) && message.contains(&limit.to_string()),
-        "{message}"
-    );
-}
-
-#[test]
-fn as_many_slots_as_descriptors_are_fine() {
+fn slots_up_to_the_descriptors_are_one_bank_and_one_more_makes_two() {
     let slots = Limit::descriptors().soft.min(1 << 20) as u32;
-    assert!(make(Settings { slots, ..Settings::default() }).is_ok());
+    assert_eq!(make(Settings { slots, ..Settings::default() }).unwrap().banks(), 1);
+    assert_eq!(make(Settings { slots: slots + 1, ..Settings::default() }).unwrap().banks(), 2);
 }
 
 /// As in a container whose seccomp profile leaves io_uring out.
@@ -69,7 +57,6 @@ fn every_message_is_one_line_with_a_command() {
     let errors = [
         SetupError::DisabledBySysctl { value: 2 },
         SetupError::Forbidden,
-        SetupError::DescriptorLimit { slots: 9, limit: 8 },
         SetupError::DescriptorsExhausted { what: "an eventfd" },
         SetupError::MemoryLimit { what: "an io_uring", limit: 1 },
         SetupError::AddressInUse { address },

@@ -75,6 +75,7 @@ impl Storm {
         let submissions = 1 << chance.below(7);
         let settings = Settings {
             slots: 2 + chance.below(90) as u32,
+            bank_slots: if seed.is_multiple_of(2) { u32::MAX } else { 3 + seed as u32 },
             submissions,
             completions: submissions << chance.below(3),
             buffers: 1 + chance.below(5) as u16,

@@ -64,7 +64,8 @@ pub(super) fn listeners(config: &Config) -> u64 {
 fn findings(config: &Config, probe: &Probe, host: &Host, shards: u64) -> Vec<Finding> {
     let scale = scale(config, probe.descriptors, host, shards);
     let mut findings = vec![kernel(probe), io_uring(probe), descriptors(config, probe.descriptors, shards)];
-    findings.push(locked(probe.locked_memory_bytes, host, shards));
+    let banks = banks(config, probe.descriptors.hard, shards);
+    findings.push(locked(probe.locked_memory_bytes, host, shards, banks));
     findings.push(threads(shards));
     findings.push(held(&scale, host));
     findings.extend(SETTINGS.iter().map(|setting| of_setting(setting, &scale, host)));
@@ -77,7 +78,8 @@ fn findings(config: &Config, probe: &Probe, host: &Host, shards: u64) -> Vec<Fin
 /// The connections that are configured; without a number, as many as the limit and three quarters of memory hold.
 fn scale(config: &Config, limit: Limit, host: &Host, shards: u64) -> Scale {
     let listeners = listeners(config);
-    let capacity = process::capacity(limit.hard, shards, listeners);
+    let slots = process::ring_slots(0, limit.hard, shards, listeners);
+    let capacity = process::capacity(slots, shards, listeners);
     let connections = match u64::from(config.core.connections_max) {
         0 => capacity.min(host.memory_bytes().map_or(capacity, memory::connections)),
         connections => connections,
@@ -102,26 +104,33 @@ fn io_uring(probe: &Probe) -> Finding {
     }
 }
 
-/// A connection needs a place in its shard's ring, which RLIMIT_NOFILE bounds, and no descriptor of the process.
+/// Banks of each shard's ring.
+fn banks(config: &Config, descriptors: u64, shards: u64) -> u64 {
+    let connections_max = u64::from(config.core.connections_max);
+    process::banks(process::ring_slots(connections_max, descriptors, shards, listeners(config)), descriptors)
+}
+
+/// A connection needs a slot in its shard's ring, and no descriptor of the process; RLIMIT_NOFILE bounds the slots of a bank,
+/// and each bank is a descriptor.
 fn descriptors(config: &Config, limit: Limit, shards: u64) -> Finding {
-    let listeners = listeners(config);
-    let capacity = process::capacity(limit.hard, shards, listeners);
-    let wanted = u64::from(config.core.connections_max);
-    let (least, ease) =
-        (process::descriptors_least(shards, listeners), process::descriptors_ease(shards, listeners));
-    let text = format!("RLIMIT_NOFILE {}: {shards} shards hold {capacity} connections", limit.hard);
+    let (listeners, wanted) = (listeners(config), u64::from(config.core.connections_max));
+    let slots = process::ring_slots(wanted, limit.hard, shards, listeners);
+    let (capacity, banks) = (process::capacity(slots, shards, listeners), process::banks(slots, limit.hard));
+    let (least, ease) = (
+        process::descriptors_least(shards, banks, listeners),
+        process::descriptors_ease(shards, banks, listeners),
+    );
+    let held = if wanted == 0 { capacity } else { capacity.min(wanted) };
+    let text = format!("RLIMIT_NOFILE {}: {shards} shards hold {held} connections", limit.hard);
     if limit.hard < least {
         return Finding::Mend(format!(
             "{text}, but the process itself opens {least} files: `ulimit -Hn {ease}` (systemd: LimitNOFILE={ease})"
         ));
     }
     if wanted > capacity {
-        let limit_needed = process::slots(wanted, shards, listeners);
-        let shards_needed = process::shards(wanted, limit.hard, listeners)
-            .map_or_else(String::new, |shards| format!(", or core.shards = {shards}"));
+        let shards_needed = wanted.div_ceil(process::SHARD_SLOTS_MAX - process::slots_of_accepts(listeners));
         return Finding::Mend(format!(
-            "{text}, and core.connections_max is {wanted}: `ulimit -Hn {limit_needed}` \
-             (systemd: LimitNOFILE={limit_needed}){shards_needed}"
+            "{text}, and core.connections_max is {wanted}: set core.shards = {shards_needed}, or run two nodes"
         ));
     }
     if limit.hard < ease {
@@ -129,12 +138,18 @@ fn descriptors(config: &Config, limit: Limit, shards: u64) -> Finding {
             "{text}; a large store and a busy API may run out of files: `ulimit -Hn {ease}` (systemd: LimitNOFILE={ease})"
         ));
     }
+    if banks > 1 {
+        let one = slots.div_ceil(slots.div_ceil(process::BANK_SLOTS_MAX)).max(ease);
+        return Finding::Note(format!(
+            "{text}, in {banks} banks each; fewer take less memory and CPU: `ulimit -Hn {one}` (systemd: LimitNOFILE={one})"
+        ));
+    }
     Finding::Ok(text)
 }
 
 /// Rings lock memory, for a user who has no right to lock as much as it likes.
-fn locked(limit: Limit, host: &Host, shards: u64) -> Finding {
-    let needed = process::locked_bytes(shards);
+fn locked(limit: Limit, host: &Host, shards: u64, banks: u64) -> Finding {
+    let needed = process::locked_bytes(shards, banks);
     if host.locks_freely() == Some(true) {
         return Finding::Ok("RLIMIT_MEMLOCK does not bind this user (CAP_IPC_LOCK)".to_owned());
     }
@@ -274,21 +289,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_that_fit_are_fine_and_one_more_names_both_ways_to_mend_it() {
-        let limit = Limit { soft: 2_000, hard: 2_000 };
+    fn connections_past_a_bank_each_are_held_by_more_banks_and_the_limit_for_one_is_named() {
+        let limit = Limit { soft: 20_000, hard: 20_000 };
         let mut config = Config::default();
-        config.core.connections_max = 2 * (2_000 - 16);
+        assert!(matches!(descriptors(&config, limit, 2), Finding::Ok(text) if text.contains("hold 39968 c")));
+        config.core.connections_max = 30_000;
         assert!(matches!(descriptors(&config, limit, 2), Finding::Ok(_)));
-        config.core.connections_max += 1;
-        let Finding::Mend(text) = descriptors(&config, limit, 2) else { panic!("must be mended") };
-        assert!(text.contains("ulimit -Hn 2249") && text.contains("core.shards = 3"), "{text}");
+        config.core.connections_max = 1_000_000;
+        let Finding::Note(text) = descriptors(&config, limit, 2) else { panic!("it works") };
+        assert!(
+            text.contains("hold 1000000 connections, in 29 banks each") && text.contains("ulimit -Hn 562516"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn banks_that_the_limit_does_not_give_are_to_be_mended_and_what_is_told_mends_it() {
+        let mut config = Config::default();
+        config.core.connections_max = 1_000_000;
+        let limit = |hard| Limit { soft: hard, hard };
+        let Finding::Mend(text) = descriptors(&config, limit(1_000), 2) else { panic!("1,126 banks") };
+        let needed = text.split("ulimit -Hn ").nth(1).and_then(|rest| rest.split('`').next()).unwrap();
+        let mended = descriptors(&config, limit(needed.parse().unwrap()), 2);
+        assert!(matches!(mended, Finding::Note(_)), "{mended:?}");
+        config.core.connections_max = 100_000_000;
+        let Finding::Mend(text) = descriptors(&config, limit(1 << 20), 1) else { panic!("2^24 a shard") };
+        assert!(text.contains("core.shards = 6"), "{text}");
     }
 
     #[test]
     fn a_limit_below_the_process_own_needs_is_to_be_mended() {
         let limit = |hard| Limit { soft: hard, hard };
         let of = |hard| descriptors(&Config::default(), limit(hard), 1);
-        let (least, ease) = (process::descriptors_least(1, 1), process::descriptors_ease(1, 1));
+        let (least, ease) = (process::descriptors_least(1, 1, 1), process::descriptors_ease(1, 1, 1));
         assert!(matches!(of(ease), Finding::Ok(_)));
         assert!(matches!(of(ease - 1), Finding::Note(_)) && matches!(of(least), Finding::Note(_)));
         assert!(matches!(of(least - 1), Finding::Mend(_)));
@@ -335,8 +368,8 @@ mod tests {
     #[test]
     fn locked_memory_is_told_in_the_units_of_ulimit() {
         let (host, _directory) = host_with(1);
-        let of = |hard| locked(Limit { soft: hard, hard }, &host, 2);
-        assert!(matches!(of(process::locked_bytes(2)), Finding::Ok(_)));
+        let of = |hard| locked(Limit { soft: hard, hard }, &host, 2, 1);
+        assert!(matches!(of(process::locked_bytes(2, 1)), Finding::Ok(_)));
         let Finding::Mend(text) = of(65_536) else { panic!("two rings lock more") };
         assert!(text.contains("ulimit -Hl 1048"), "{text}");
     }

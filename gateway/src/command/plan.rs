@@ -137,25 +137,29 @@ fn page(scale: &Scale) -> String {
             connections / 100 * memory::STALLED_SOCKET_BYTES,
             "more in the kernel while 1 % of clients do not read",
         ),
-        (process::locked_bytes(shards), "locked by the shards' rings"),
+        (process::locked_bytes(shards, 1), "locked by the shards' rings"),
     ] {
         let _ = writeln!(text, "{:>8}  {what}", mb(bytes));
     }
     let slots = process::slots(connections, shards, listeners);
-    let ease = process::descriptors_ease(shards, listeners);
+    let ease = process::descriptors_ease(shards, 1, listeners);
     let _ = writeln!(text, "\nLimits of the process (getrlimit(2); systemd: Limit…)");
     let _ =
-        writeln!(text, "  RLIMIT_NOFILE   {:>10}  each ring holds a share and an eighth", slots.max(ease));
+        writeln!(text, "  RLIMIT_NOFILE   {:>10}  each shard holds a share and an eighth", slots.max(ease));
     let _ = writeln!(
         text,
         "  RLIMIT_MEMLOCK  {:>10}  bytes, without CAP_IPC_LOCK",
-        process::locked_bytes(shards)
+        process::locked_bytes(shards, 1)
     );
     let _ = writeln!(text, "  RLIMIT_NPROC    {:>10}  threads", process::threads(shards) + shards);
     for descriptors in DESCRIPTORS_EXAMPLES {
-        if let Some(shards) = process::shards(connections, descriptors, listeners) {
-            let _ = writeln!(text, "  with RLIMIT_NOFILE {descriptors}: core.shards = {shards} or more");
-        }
+        let banks = process::banks(slots, descriptors);
+        let locked = process::locked_bytes(shards, banks);
+        let _ = writeln!(
+            text,
+            "  with RLIMIT_NOFILE {descriptors}: {banks} banks a shard, which core.connections_max = {connections} makes; \
+             RLIMIT_MEMLOCK {locked}"
+        );
     }
     let _ = writeln!(text, "\nThe host, at least (`--print sysctl` says why)");
     for setting in SETTINGS {
@@ -202,8 +206,8 @@ fn sysctl(scale: &Scale) -> String {
 fn limits(scale: &Scale) -> String {
     let Scale { connections, shards, listeners, .. } = *scale;
     let descriptors =
-        process::slots(connections, shards, listeners).max(process::descriptors_ease(shards, listeners));
-    let locked_kib = process::locked_bytes(shards).div_ceil(1_024);
+        process::slots(connections, shards, listeners).max(process::descriptors_ease(shards, 1, listeners));
+    let locked_kib = process::locked_bytes(shards, 1).div_ceil(1_024);
     let threads = process::threads(shards) + shards;
     format!(
         "# Limits of a login of user murmuring, for {connections} connections in {shards} shards (limits.conf(5)); printed by\n\
@@ -211,8 +215,9 @@ fn limits(scale: &Scale) -> String {
          # Copy to /etc/security/limits.d/90-murmuring.conf; remove it to undo. It holds from the next login on. systemd does\n\
          # not read it: murmuring.service has LimitNOFILE, LimitMEMLOCK and TasksMax for the same.\n\
          \n\
-         # Files of the process, and sockets *of each shard's ring* (io_uring_register(2)): a share of the connections and an\n\
-         # eighth, since the kernel spreads them by hash. With less, a shard is full early; past fs.nr_open nobody logs in.\n\
+         # Files of the process, and sockets *of each bank of a shard's ring* (io_uring_register(2)): a share of the connections\n\
+         # and an eighth, since the kernel spreads them by hash. With less, `core.connections_max = {connections}` makes more\n\
+         # banks, which lock 132 KiB each; past fs.nr_open nobody logs in.\n\
          murmuring  -  nofile   {descriptors}\n\
          \n\
          # KiB that rings lock without CAP_IPC_LOCK (io_uring_setup(2)): 516 a shard, measured on Linux 6.18. With less,\n\
@@ -318,8 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_20_000_is_answered_with_shards() {
-        assert!(page(&SCALE).contains("with RLIMIT_NOFILE 20000: core.shards = 57 or more"));
+    fn a_limit_of_20_000_is_answered_with_banks() {
+        assert!(page(&SCALE).contains("with RLIMIT_NOFILE 20000: 1 banks a shard"));
         assert!(limits(&SCALE).contains("nofile   19753"));
+        let page = page(&Scale { shards: 2, ..SCALE });
+        assert!(
+            page.contains("with RLIMIT_NOFILE 20000: 29 banks a shard, which core.connections_max = 1000000")
+        );
     }
 }

@@ -140,10 +140,10 @@ sections! {
 
     /// Threads and what each holds.
     core: Core {
-        /// Shards, each a thread with a ring of its own. 0: one a CPU.
-        /// A ring holds at most as many connections as the process may open descriptors; more shards hold more.
+        /// Shards, each a thread with a ring of its own. 0: one a CPU, which is best.
         shards: u16 = 0; 0 to 1024, "each shard is a thread",
-        /// Connections in all. 0: as many as the descriptor limit allows.
+        /// Connections in all. 0: as many in each shard as the process may open descriptors. A number past that is held, too:
+        /// each ring gets more banks (io_urings), at a little more memory and CPU than a higher limit would take.
         connections_max: u32 = 0; 0 to 100_000_000, "a node that needs more should be two",
         /// Pins each core to a CPU of its own when there are enough of them.
         pin: bool = true,

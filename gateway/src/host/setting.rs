@@ -72,12 +72,12 @@ pub static SETTINGS: &[Setting] = &[
         value: |scale| {
             vec![
                 process::slots(scale.connections, scale.shards, scale.listeners)
-                    .clamp(DESCRIPTORS_MAX_USUAL, process::SLOTS_MAX),
+                    .clamp(DESCRIPTORS_MAX_USUAL, process::BANK_SLOTS_MAX),
             ]
         },
         about: &[
-            "The highest RLIMIT_NOFILE that anyone may set, which bounds the sockets of each ring.",
-            "The kernel's own default is enough: a ring registers no more than 1,048,576.",
+            "The highest RLIMIT_NOFILE that anyone may set, which bounds the sockets of each io_uring.",
+            "The kernel's own default is enough: an io_uring registers no more than 1,048,576.",
         ],
         source: "Documentation/admin-guide/sysctl/fs.rst, nr_open; io_uring_register(2)",
     },

@@ -35,6 +35,8 @@ pub enum ServeError {
         least: u64,
         /// Shards configured.
         shards: u64,
+        /// Banks of each shard's ring, a descriptor each.
+        banks: u64,
     },
     /// The system gives fewer threads than are needed.
     Threads {
@@ -86,10 +88,10 @@ impl fmt::Display for ServeError {
                 address.port()
             ),
             Self::Api(address, error) => write!(f, "listen.api: {address}: {error}"),
-            Self::Descriptors { limit, least, shards } => write!(
+            Self::Descriptors { limit, least, shards, banks } => write!(
                 f,
-                "RLIMIT_NOFILE is {limit}, and {shards} shards (core.shards) with a store and an API open at least \
-                 {least} files: raise it with `ulimit -Hn {least} && ulimit -n {least}` (systemd: LimitNOFILE={least}), \
+                "RLIMIT_NOFILE is {limit}, and {shards} shards (core.shards), each with {banks} banks for its share of \
+                 core.connections_max, a store and an API open at least {least} files: raise it with `ulimit -Hn {least} && ulimit -n {least}` (systemd: LimitNOFILE={least}), \
                  better to 65536; `murmuring check` says how many connections it holds"
             ),
             Self::Threads { threads, shards, error } => write!(

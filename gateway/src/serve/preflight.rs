@@ -26,24 +26,30 @@ pub(super) fn check(config: &Config) -> Result<Vec<String>, ServeError> {
     let cpus = cpu::allowed().map_err(|error| ServeError::System("the list of CPUs", error))?;
     let shards = u64::from(settings::shards(config, cpus.len()));
     let listeners = settings::listeners(config).len() as u64;
-    let least = process::descriptors_least(shards, listeners);
+    let connections_max = u64::from(config.core.connections_max);
+    let slots = process::ring_slots(connections_max, limit.soft, shards, listeners);
+    let banks = process::banks(slots, limit.soft);
+    let least = process::descriptors_least(shards, banks, listeners);
     if limit.soft < least {
-        return Err(ServeError::Descriptors { limit: limit.soft, least, shards });
+        return Err(ServeError::Descriptors { limit: limit.soft, least, shards, banks });
     }
-    warnings.extend(few_descriptors(limit.soft, shards, listeners));
+    warnings.extend(few_descriptors(limit.soft, connections_max, shards, listeners));
     let threads = process::threads(shards);
     try_threads(threads).map_err(|error| ServeError::Threads { threads, shards, error })?;
     Ok(warnings)
 }
 
 /// A word when the limit is enough to start, and not for more than a trial.
-fn few_descriptors(limit: u64, shards: u64, listeners: u64) -> Option<String> {
-    let capacity = process::capacity(limit, shards, listeners);
-    let ease = process::descriptors_ease(shards, listeners);
+fn few_descriptors(limit: u64, connections_max: u64, shards: u64, listeners: u64) -> Option<String> {
+    let slots = process::ring_slots(connections_max, limit, shards, listeners);
+    let capacity = process::capacity(slots, shards, listeners);
+    let ease = process::descriptors_ease(shards, process::banks(slots, limit), listeners);
     let wanted = ease.max(process::slots(process::CONNECTIONS_USEFUL, shards, listeners));
-    (limit < ease || capacity < process::CONNECTIONS_USEFUL).then(|| {
+    let few = connections_max == 0 && capacity < process::CONNECTIONS_USEFUL;
+    let held = if connections_max == 0 { capacity } else { capacity.min(connections_max) };
+    (limit < ease || few).then(|| {
         format!(
-            "RLIMIT_NOFILE is {limit}: {shards} shards hold {capacity} connections, and the store and the HTTP API \
+            "RLIMIT_NOFILE is {limit}: {shards} shards hold {held} connections, and the store and the HTTP API \
              share {limit} files; raise it with `ulimit -n {wanted}` (systemd: LimitNOFILE={wanted})"
         )
     })
@@ -79,8 +85,10 @@ mod tests {
 
     #[test]
     fn a_low_limit_is_told_with_what_it_holds_and_the_command_that_raises_it() {
-        let text = few_descriptors(40, 2, 1).unwrap();
+        let text = few_descriptors(40, 0, 2, 1).unwrap();
         assert!(text.contains("hold 48 connections") && text.contains("ulimit -n 580"), "{text}");
-        assert_eq!(few_descriptors(20_000, 2, 1), None);
+        assert_eq!(few_descriptors(20_000, 0, 2, 1), None);
+        assert_eq!(few_descriptors(20_000, 1_000_000, 2, 1), None, "more banks hold them");
+        assert_eq!(few_descriptors(20_000, 5, 2, 1), None, "as few as were asked for");
     }
 }

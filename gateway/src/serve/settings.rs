@@ -52,19 +52,15 @@ fn accepts(config: &Config) -> u32 {
 
 /// A core's ring.
 pub(super) fn ring(config: &Config, shards: u16) -> ring::Settings {
-    let (slots_max, shards) = (Limit::descriptors().soft.min(process::SLOTS_MAX), u64::from(shards));
-    let slots = match u64::from(config.core.connections_max) {
-        0 => slots_max,
-        connections => {
-            let wanted = process::slots(connections, shards, listeners(config).len() as u64);
-            // A share that does not fit at all is the ring's to refuse, with the command that mends it.
-            wanted.min(slots_max.max(connections.div_ceil(shards)))
-        }
-    };
+    let (limit, listeners) = (Limit::descriptors().soft, listeners(config).len() as u64);
+    let connections_max = u64::from(config.core.connections_max);
+    let slots = process::ring_slots(connections_max, limit, u64::from(shards), listeners);
+    let banks = process::banks(slots, limit);
     ring::Settings {
         slots: u32::try_from(slots).unwrap_or(u32::MAX),
-        submissions: process::SUBMISSIONS,
-        completions: process::COMPLETIONS,
+        bank_slots: u32::MAX,
+        submissions: process::submissions(banks),
+        completions: process::completions(banks),
         buffers: config.core.receive_buffers,
         buffer_bytes: config.core.receive_buffer_bytes,
         accepts: process::ACCEPTS,
@@ -159,6 +155,18 @@ mod tests {
         config.core.connections_max = 1_000;
         config.debug.echo = Some("127.0.0.1:1".parse().unwrap());
         assert_eq!(ring(&config, 1).slots, 1_032);
+    }
+
+    #[test]
+    fn connections_past_the_descriptor_limit_get_more_banks_with_smaller_queues() {
+        let mut config = Config::default();
+        let limit = Limit::descriptors().soft;
+        let alone = ring(&config, 1);
+        assert_eq!(u64::from(alone.slots), limit.min(process::BANK_SLOTS_MAX));
+        config.core.connections_max = 3_000_000;
+        let several = ring(&config, 1);
+        assert_eq!(several.slots, 3_000_016);
+        assert!(several.submissions < alone.submissions && several.completions < alone.completions);
     }
 
     #[test]

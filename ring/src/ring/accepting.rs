@@ -11,10 +11,10 @@ impl Ring {
         self.accepts.end_rest();
         while self.accepts.wants_slot() {
             let Some(slot) = self.slots.reserve() else { break };
-            let (index, entry) = self.accepts.start(slot);
+            let (index, entry) = self.accepts.start(slot, self.banks.place(slot));
             let entry = entry.user_data(Tag::of_index(Kind::Accept, index).to_bits());
             // SAFETY: `Accepts` keeps the memory of a started accept until `finish`.
-            unsafe { self.queue.push(entry) };
+            unsafe { self.banks.push(slot, entry) };
         }
     }
 

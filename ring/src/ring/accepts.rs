@@ -90,12 +90,12 @@ impl Accepts {
         }
     }
 
-    /// Starts an idle accept into `slot`: its index and the entry. The memory the entry names lives as long as the
-    /// ring, and is touched again only when the accept has completed.
+    /// Starts an idle accept into `slot`, at `place` of its bank's table: its index and the entry. The memory the entry names
+    /// lives as long as the ring, and is touched again only when the accept has completed.
     ///
     /// # Panics
     /// [`Accepts::wants_slot`] is false.
-    pub(super) fn start(&mut self, slot: u32) -> (u32, squeue::Entry) {
+    pub(super) fn start(&mut self, slot: u32, place: u32) -> (u32, squeue::Entry) {
         assert!(self.wants_slot(), "an accept starts when it may");
         let index = self.idle.pop_front().expect("one is idle");
         let accept = &mut self.accepts[index as usize];
@@ -106,7 +106,7 @@ impl Accepts {
             (*peer).length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             (&raw mut (*peer).address, &raw mut (*peer).length)
         };
-        let target = types::DestinationSlot::try_from_slot_target(slot).expect("slots are below 2^20");
+        let target = types::DestinationSlot::try_from_slot_target(place).expect("places are below 2^20");
         let listener = types::Fd(self.listeners[usize::from(accept.listener)].as_raw_fd());
         let entry = opcode::Accept::new(listener, address.cast(), length).file_index(Some(target)).build();
         (index, entry)
@@ -137,8 +137,8 @@ impl Accepts {
         }
     }
 
-    /// Starts no more accepts. Those in flight, by index, are to be cancelled.
-    pub(super) fn stop(&mut self) -> Vec<u32> {
+    /// Starts no more accepts. Those in flight, by index and slot, are to be cancelled.
+    pub(super) fn stop(&mut self) -> Vec<(u32, u32)> {
         self.stopped = true;
         self.in_flight()
     }
@@ -150,9 +150,9 @@ impl Accepts {
         }
     }
 
-    /// The accepts in flight, by index.
-    fn in_flight(&self) -> Vec<u32> {
-        (0..).zip(&self.accepts).filter(|(_, accept)| accept.slot.is_some()).map(|(index, _)| index).collect()
+    /// The accepts in flight, by index and slot.
+    fn in_flight(&self) -> Vec<(u32, u32)> {
+        (0..).zip(&self.accepts).filter_map(|(index, accept)| Some((index, accept.slot?))).collect()
     }
 
     /// Accepts in flight: each holds a slot, and the kernel may write to its peer.
@@ -210,7 +210,7 @@ mod tests {
     fn a_connection_that_is_gone_is_tried_again_at_once() {
         let mut accepts = accepts();
         for error in [libc::ECONNABORTED, libc::EPROTO, libc::EINTR] {
-            let (index, _) = accepts.start(3);
+            let (index, _) = accepts.start(3, 3);
             assert!(matches!(accepts.finish(index, -error), Outcome::Nobody { slot: 3 }));
             assert!(accepts.wants_slot());
         }
@@ -221,7 +221,7 @@ mod tests {
     fn a_host_without_files_is_left_to_rest() {
         let mut accepts = accepts();
         for error in [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EINVAL] {
-            let (index, _) = accepts.start(0);
+            let (index, _) = accepts.start(0, 0);
             let before = Instant::now();
             assert!(matches!(accepts.finish(index, -error), Outcome::Nobody { slot: 0 }));
             assert!(!accepts.wants_slot(), "not at once");
@@ -238,8 +238,8 @@ mod tests {
     #[test]
     fn accepts_that_stopped_start_no_more_and_close_their_listener_when_quiet() {
         let mut accepts = accepts();
-        let (index, _) = accepts.start(0);
-        assert_eq!(accepts.stop(), [index]);
+        let (index, _) = accepts.start(0, 0);
+        assert_eq!(accepts.stop(), [(index, 0)]);
         assert!(!accepts.wants_slot());
         accepts.close_listeners();
         assert_eq!(accepts.listeners().len(), 1, "one is in flight");

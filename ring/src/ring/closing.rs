@@ -22,7 +22,7 @@ impl Ring {
         }
         // Neither receives nor sends wait in the kernel, nor does a shutdown: only the poll must be called back.
         if slot.flies(in_flight::POLL) {
-            self.cancel(Tag::of_token(Kind::Poll, token));
+            self.cancel(token.slot, Tag::of_token(Kind::Poll, token));
         }
         self.close_if_drained(token);
     }
@@ -35,19 +35,19 @@ impl Ring {
         self.close(token);
     }
 
-    /// Cancels one entry by its tag. (By descriptor would search all that is in flight; by tag it is a look-up.)
-    pub(super) fn cancel(&mut self, tag: Tag) {
-        self.cancel_telling(tag, Tag::of_index(Kind::Cancel, 0));
+    /// Cancels one entry of a slot by its tag. (By descriptor would search all that is in flight; by tag it is a look-up.)
+    pub(super) fn cancel(&mut self, slot: u32, tag: Tag) {
+        self.cancel_telling(slot, tag, Tag::of_index(Kind::Cancel, 0));
     }
 
     /// As [`Ring::cancel`]; `missed` is the tag of its completion, which comes only if it finds nothing.
-    pub(super) fn cancel_telling(&mut self, tag: Tag, missed: Tag) {
+    pub(super) fn cancel_telling(&mut self, slot: u32, tag: Tag, missed: Tag) {
         let entry = opcode::AsyncCancel::new(tag.to_bits())
             .build()
             .flags(Flags::SKIP_SUCCESS)
             .user_data(missed.to_bits());
         // SAFETY: a cancellation names no memory.
-        unsafe { self.queue.push(entry) };
+        unsafe { self.banks.push(slot, entry) };
     }
 
     pub(super) fn close_if_drained(&mut self, token: Token) {
@@ -59,11 +59,11 @@ impl Ring {
         if slot.has(mark::RESET) {
             self.reset_on_close(token.slot);
         }
-        let entry = opcode::Close::new(types::Fixed(token.slot))
+        let entry = opcode::Close::new(types::Fixed(self.banks.place(token.slot)))
             .build()
             .user_data(Tag::of_token(Kind::Close, token).to_bits());
         // SAFETY: a close names no memory.
-        unsafe { self.queue.push(entry) };
+        unsafe { self.banks.push(token.slot, entry) };
     }
 
     /// A close that does not linger is a reset (socket(7), SO_LINGER). Submitted before the close, it is done before: an
@@ -73,12 +73,12 @@ impl Ring {
         let length = size_of::<libc::linger>() as u32;
         let (level, name) = (libc::SOL_SOCKET as u32, libc::SO_LINGER as u32);
         let value = (&raw const AT_ONCE).cast();
-        let entry = opcode::SetSockOpt::new(types::Fixed(slot), level, name, value, length)
+        let entry = opcode::SetSockOpt::new(types::Fixed(self.banks.place(slot)), level, name, value, length)
             .build()
             .flags(Flags::SKIP_SUCCESS)
             .user_data(Tag::of_index(Kind::Linger, 0).to_bits());
         // SAFETY: the entry names a static.
-        unsafe { self.queue.push(entry) };
+        unsafe { self.banks.push(slot, entry) };
     }
 
     pub(super) fn closed(&mut self, token: Token, result: i32, handle: &mut impl FnMut(Completion<'_>)) {

@@ -44,11 +44,12 @@ impl Ring {
                 continue;
             }
             let tags = [Kind::Socket, Kind::Dial].map(|kind| Tag::of_token(kind, token).to_bits());
-            let chain = self.dials.chain(slot.send, token.slot, tags[0], tags[1]);
+            let place = self.banks.place(token.slot);
+            let chain = self.dials.chain(slot.send, place, tags[0], tags[1]);
             // SAFETY: `Dials` keeps the memory of a started dial until `finish`, which `end_dial` alone calls: here, for a
             // dial that the kernel never had, or when the one completion of the chain has come. What entries behind a
             // failed one name, the kernel does not look at any more.
-            if !unsafe { self.queue.push_chain(&chain) } {
+            if !unsafe { self.banks.push_chain(token.slot, &chain) } {
                 self.dials_due.push_front(token);
                 break;
             }
@@ -62,7 +63,8 @@ impl Ring {
             let still_dials =
                 self.slots.token(token.slot) == token && self.slots.get(token.slot).flies(in_flight::DIAL);
             if still_dials {
-                self.cancel_telling(Tag::of_token(Kind::Dial, token), Tag::of_token(Kind::HangUp, token));
+                let (dial, missed) = (Kind::Dial, Kind::HangUp);
+                self.cancel_telling(token.slot, Tag::of_token(dial, token), Tag::of_token(missed, token));
             }
         }
     }

@@ -67,19 +67,19 @@ impl Dials {
         (self.in_flight.len() - 1) as u32
     }
 
-    /// The chain that makes a socket in `slot`, sets it up and connects it. One completion comes of it: that of the first
+    /// The chain that makes a socket at `place` of its bank's table, sets it up and connects it. One completion comes of it: that of the first
     /// entry, tagged `socket_tag`, if no socket could be made; else one tagged `dial_tag`, of the entry that failed or
     /// of the connect. (An entry that posts nothing on success keeps those behind it quiet when it fails.)
-    pub(super) fn chain(&self, index: u32, slot: u32, socket_tag: u64, dial_tag: u64) -> Vec<Entry> {
+    pub(super) fn chain(&self, index: u32, place: u32, socket_tag: u64, dial_tag: u64) -> Vec<Entry> {
         let dial = self.in_flight[index as usize].as_ref().expect("a dial that started");
-        let target = Fixed(slot);
+        let target = Fixed(place);
         let option = |level: i32, name: i32, value: &i32| {
             let length = size_of::<i32>() as u32;
             opcode::SetSockOpt::new(target, level as u32, name as u32, (&raw const *value).cast(), length)
                 .build()
         };
         let mut entries = Vec::with_capacity(CHAIN_ENTRIES_MAX);
-        entries.push(socket(i32::from(dial.target.storage.ss_family), slot).user_data(socket_tag));
+        entries.push(socket(i32::from(dial.target.storage.ss_family), place).user_data(socket_tag));
         entries.push(option(libc::IPPROTO_TCP, libc::TCP_NODELAY, &ON));
         if let Some(bytes) = &dial.receive_buffer_bytes {
             entries.push(option(libc::SOL_SOCKET, libc::SO_RCVBUF, bytes));
@@ -122,7 +122,7 @@ impl Drop for Dials {
     }
 }
 
-fn socket(family: i32, slot: u32) -> squeue::Entry {
-    let place = DestinationSlot::try_from_slot_target(slot).expect("slots are below 2^20");
+fn socket(family: i32, place: u32) -> squeue::Entry {
+    let place = DestinationSlot::try_from_slot_target(place).expect("places are below 2^20");
     opcode::Socket::new(family, libc::SOCK_STREAM, 0).file_index(Some(place)).build()
 }

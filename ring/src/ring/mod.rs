@@ -1,5 +1,5 @@
-//! The ring of one core: operations in, completions out, one system call a turn (two when something can be read).
-//! Knows sockets and bytes, nothing of what they say.
+//! The ring of one core: operations in, completions out, one system call a turn (two when something can be read) for each
+//! bank with something to do. Knows sockets and bytes, nothing of what they say.
 //!
 //! # How a socket is armed
 //!
@@ -28,6 +28,7 @@
 
 mod accepting;
 mod accepts;
+mod banks;
 mod buffers;
 mod closing;
 mod dialling;
@@ -47,14 +48,13 @@ use std::time::{Duration, Instant};
 use io_uring::{cqueue, opcode, types};
 
 use self::accepts::Accepts;
+use self::banks::Banks;
 use self::buffers::Buffers;
 use self::dials::{CHAIN_ENTRIES_MAX, Dials};
-use self::queue::Queue;
 pub(crate) use self::queue::{build, builds_without_array};
 use self::sends::Sends;
 use self::slots::{Phase, Slots, in_flight, mark};
 use self::tag::{Kind, Tag};
-use crate::limit::Limit;
 use crate::listener::Listener;
 use crate::operation::{Completion, Operation};
 use crate::setup::SetupError;
@@ -65,15 +65,18 @@ use crate::waker::Waker;
 const DRAIN_TURNS_MAX: u32 = 200;
 const DRAIN_TURN: Duration = Duration::from_millis(10);
 
-/// How large a ring is. Costs a ring about 64 bytes an entry of the first queue, 16 of the second, 32 a slot, and of the
+/// How large a ring is. Costs about 64 bytes an entry of each bank's first queue, 16 of its second, 32 a slot, and of the
 /// buffers as many as were ever in use together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Sockets at once, those being accepted included: at most RLIMIT_NOFILE.
+    /// Sockets at once, those being accepted included.
     pub slots: u32,
-    /// Entries of the submission queue; rounded up to a power of two. More than fit are submitted early.
+    /// Most slots of a bank, which RLIMIT_NOFILE and 2^20 bound too. A ring has as few banks as hold its slots; each takes
+    /// a descriptor of the process.
+    pub bank_slots: u32,
+    /// Entries of each bank's submission queue; rounded up to a power of two. More than fit are submitted early.
     pub submissions: u32,
-    /// Entries of the completion queue; rounded up to a power of two. More than fit wait in the kernel.
+    /// Entries of each bank's completion queue; rounded up to a power of two. More than fit wait in the kernel.
     pub completions: u32,
     /// Receives at once.
     pub buffers: u16,
@@ -89,6 +92,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             slots: 4_096,
+            bank_slots: u32::MAX,
             submissions: 1_024,
             completions: 4_096,
             buffers: 64,
@@ -101,8 +105,9 @@ impl Default for Settings {
 
 impl Settings {
     fn invariants(&self) {
-        let Self { slots, submissions, completions, buffers, buffer_bytes, accepts, dials } = *self;
-        assert!(slots > 0 && submissions > 0 && accepts > 0, "{self:?}");
+        let Self { slots, bank_slots, submissions, completions, buffers, buffer_bytes, accepts, dials } =
+            *self;
+        assert!(slots > 0 && bank_slots > 0 && submissions > 0 && accepts > 0, "{self:?}");
         assert!(buffers > 0 && buffer_bytes > 0, "{self:?}");
         assert!(completions >= submissions, "io_uring_setup(2) wants it so: {self:?}");
         let chain_fits = submissions as usize >= CHAIN_ENTRIES_MAX;
@@ -140,9 +145,9 @@ pub struct Counters {
     pub wakes: u64,
 }
 
-/// The ring of one core. Made, used and dropped on one thread.
+/// The ring of one core: one bank, or several where one may not hold all sockets. Made, used and dropped on one thread.
 pub struct Ring {
-    queue: Queue,
+    banks: Banks,
     slots: Slots,
     buffers: Buffers,
     sends: Sends,
@@ -174,21 +179,13 @@ impl Ring {
     /// dial (8 entries).
     pub fn new(settings: Settings, listeners: Vec<Listener>, waker: Waker) -> Result<Self, SetupError> {
         settings.invariants();
-        let limit = Limit::descriptors().soft;
-        if u64::from(settings.slots) > limit {
-            return Err(SetupError::DescriptorLimit { slots: settings.slots, limit });
-        }
-        let queue = Queue::new(settings.submissions, settings.completions)?;
-        if settings.dials > 0 && !queue.can_dial() {
+        let banks = Banks::new(&settings)?;
+        if settings.dials > 0 && !banks.can_dial() {
             return Err(SetupError::DialUnknown { release: crate::probe::kernel_release() });
         }
-        queue
-            .submitter()
-            .register_files_sparse(settings.slots)
-            .map_err(|error| SetupError::from_system("the table of direct descriptors", error))?;
         let mut ring = Self {
-            queue,
-            slots: Slots::new(settings.slots),
+            slots: Slots::new(settings.slots, banks.slots_each()),
+            banks,
             buffers: Buffers::new(settings.buffers, settings.buffer_bytes)?,
             sends: Sends::new(),
             accepts: Accepts::new(listeners, settings.accepts),
@@ -214,19 +211,25 @@ impl Ring {
     /// What it has done.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        Counters { enters: self.queue.enters(), accepts_exhausted: self.accepts.exhausted, ..self.counters }
+        Counters { enters: self.banks.enters(), accepts_exhausted: self.accepts.exhausted, ..self.counters }
     }
 
-    /// Entries that wait for the next turn. More than the submission queue holds cost a system call now.
+    /// The kernel's rings that it is made of.
     #[must_use]
-    pub fn unsubmitted(&mut self) -> usize {
-        self.queue.unsubmitted()
+    pub fn banks(&self) -> usize {
+        self.banks.len()
+    }
+
+    /// Entries for the next turn's system calls, those counted that went before because a submission queue was full.
+    #[must_use]
+    pub fn unsubmitted(&self) -> usize {
+        self.banks.unsubmitted()
     }
 
     /// Accepts no more connections. Those in the kernel's backlog are reset when its listeners close, within a turn.
     pub fn stop_accepting(&mut self) {
-        for index in self.accepts.stop() {
-            self.cancel(Tag::of_index(Kind::Accept, index));
+        for (index, slot) in self.accepts.stop() {
+            self.cancel(slot, Tag::of_index(Kind::Accept, index));
         }
         self.accepts.close_listeners();
     }
@@ -267,16 +270,16 @@ impl Ring {
         self.start_shutdowns();
         self.start_accepts();
         let receives = self.start_receives();
-        let at_once = receives || self.queue.ready() > 0 || !self.dials_due.is_empty();
+        let at_once = receives || self.banks.is_ready() || !self.dials_due.is_empty();
         let timeout = if at_once { Duration::ZERO } else { self.timeout(timeout) };
         let sleep = if timeout.is_zero() { timeout } else { self.sleep(timeout, has_mail) };
-        let entered = self.queue.enter(sleep);
+        let entered = self.banks.enter(sleep);
         self.waker.awake();
         entered?;
         completions += self.complete(&mut handle);
         self.start_receives();
-        if self.queue.unsubmitted() > 0 {
-            self.queue.enter(Duration::ZERO)?;
+        if self.banks.unsubmitted() > 0 {
+            self.banks.enter(Duration::ZERO)?;
             completions += self.complete(&mut handle);
         }
         Ok(Turn { completions, slept: !sleep.is_zero() })
@@ -335,12 +338,16 @@ impl Ring {
 
     /// Hands over the completions there are now, and no later ones: a turn ends.
     fn complete(&mut self, handle: &mut impl FnMut(Completion<'_>)) -> u32 {
-        let count = self.queue.ready();
-        for _ in 0..count {
-            let Some(entry) = self.queue.pop() else { break };
-            self.complete_one(&entry, handle);
+        let mut total = 0;
+        for bank in 0..self.banks.len() {
+            let count = self.banks.ready(bank);
+            for _ in 0..count {
+                let Some(entry) = self.banks.pop(bank) else { break };
+                self.complete_one(&entry, handle);
+            }
+            total += count as u32;
         }
-        count as u32
+        total
     }
 
     fn complete_one(&mut self, entry: &cqueue::Entry, handle: &mut impl FnMut(Completion<'_>)) {
@@ -350,6 +357,7 @@ impl Ring {
         match tag.kind {
             Kind::Accept => self.accepted(tag.index, result, handle),
             Kind::Wake => self.woken(more),
+            Kind::Bell => self.banks.rang(),
             Kind::Cancel | Kind::Linger => {}
             Kind::Poll => self.polled(self.tenant_of(tag), result, more),
             Kind::Receive => {
@@ -377,8 +385,8 @@ impl Ring {
             .multi(true)
             .build()
             .user_data(Tag::of_index(Kind::Wake, 0).to_bits());
-        // SAFETY: a poll names no memory.
-        unsafe { self.queue.push(entry) };
+        // SAFETY: a poll names no memory. The bank of slot 0 is the one that sleeps.
+        unsafe { self.banks.push(0, entry) };
     }
 
     fn woken(&mut self, more: bool) {
@@ -400,7 +408,7 @@ impl Drop for Ring {
         for _ in 0..DRAIN_TURNS_MAX {
             self.start_dials(&mut |_| ());
             self.start_hang_ups();
-            if self.is_quiet() || self.queue.enter(DRAIN_TURN).is_err() {
+            if self.is_quiet() || self.banks.enter(DRAIN_TURN).is_err() {
                 break;
             }
             self.complete(&mut |_| ());

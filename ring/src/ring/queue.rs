@@ -17,8 +17,12 @@ const UNREGISTER_RING_FDS: u32 = 21;
 
 /// A ring of the given sizes with all that is needed; without the indirection array where the kernel can.
 pub(crate) fn build(submissions: u32, completions: u32) -> io::Result<IoUring> {
-    match builder(completions).setup_no_sqarray().build(submissions) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder(completions).build(submissions),
+    build_from(&builder(completions), submissions)
+}
+
+fn build_from(builder: &io_uring::Builder, submissions: u32) -> io::Result<IoUring> {
+    match builder.clone().setup_no_sqarray().build(submissions) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder.build(submissions),
         result => result,
     }
 }
@@ -73,10 +77,17 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
+    /// One that is `flagged` can be asked whether it [is due](Queue::is_due), which costs the kernel an atomic operation a
+    /// batch of completions.
+    ///
     /// # Errors
     /// io_uring is missing, forbidden, or short of memory.
-    pub(crate) fn new(submissions: u32, completions: u32) -> Result<Self, SetupError> {
-        let ring = build(submissions, completions).map_err(SetupError::from_ring)?;
+    pub(crate) fn new(submissions: u32, completions: u32, flagged: bool) -> Result<Self, SetupError> {
+        let mut builder = builder(completions);
+        if flagged {
+            builder.setup_taskrun_flag();
+        }
+        let ring = build_from(&builder, submissions).map_err(SetupError::from_ring)?;
         let parameters = ring.params();
         if !parameters.is_feature_nodrop() || !parameters.is_feature_ext_arg() {
             return Err(SetupError::KernelTooOld { release: crate::probe::kernel_release() });
@@ -146,6 +157,13 @@ impl Queue {
     pub(crate) fn can_dial(&self) -> bool {
         let mut probe = io_uring::Probe::new();
         self.ring.submitter().register_probe(&mut probe).is_ok() && probe.is_supported(opcode::Bind::CODE)
+    }
+
+    /// Whether a system call would do anything: there are entries to submit, or the kernel has completions to finish. Only
+    /// a flagged queue can tell.
+    pub(crate) fn is_due(&mut self) -> bool {
+        let submission = self.ring.submission();
+        !submission.is_empty() || submission.taskrun() || submission.cq_overflow() || !self.backlog.is_empty()
     }
 
     /// Entries that wait for the next system call.

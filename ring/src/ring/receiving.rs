@@ -25,12 +25,13 @@ impl Ring {
             return;
         }
         slot.in_flight |= in_flight::POLL;
-        let entry = opcode::PollAdd::new(types::Fixed(token.slot), (libc::POLLIN | libc::POLLOUT) as u32)
+        let target = types::Fixed(self.banks.place(token.slot));
+        let entry = opcode::PollAdd::new(target, (libc::POLLIN | libc::POLLOUT) as u32)
             .multi(true)
             .build()
             .user_data(Tag::of_token(Kind::Poll, token).to_bits());
         // SAFETY: a poll names no memory.
-        unsafe { self.queue.push(entry) };
+        unsafe { self.banks.push(token.slot, entry) };
     }
 
     /// The poll says what may be tried; the receive or send will tell what it is: bytes, the end, or an error. A poll
@@ -84,12 +85,13 @@ impl Ring {
         slot.in_flight |= in_flight::RECEIVE;
         slot.buffer = buffer;
         let length = self.buffers.bytes_each() as u32;
-        let entry = opcode::Recv::new(types::Fixed(token.slot), self.buffers.pointer(buffer), length)
+        let target = types::Fixed(self.banks.place(token.slot));
+        let entry = opcode::Recv::new(target, self.buffers.pointer(buffer), length)
             .flags(libc::MSG_DONTWAIT)
             .build()
             .user_data(Tag::of_token(Kind::Receive, token).to_bits());
         // SAFETY: the buffer is `length` bytes, was taken from the pool above, and goes back in `received` only.
-        unsafe { self.queue.push(entry) };
+        unsafe { self.banks.push(token.slot, entry) };
         true
     }
 

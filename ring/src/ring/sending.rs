@@ -21,11 +21,11 @@ impl Ring {
     fn start_send(&mut self, token: Token) {
         let slot = self.slots.get(token.slot);
         slot.in_flight |= in_flight::SEND;
-        let entry = self.sends.entry(slot.send, token.slot);
+        let entry = self.sends.entry(slot.send, self.banks.place(token.slot));
         let entry = entry.user_data(Tag::of_token(Kind::Send, token).to_bits());
         // SAFETY: `Sends` keeps the memory of a started send until `finish`, which `give_back` alone calls, and never
         // while the kernel has the entry.
-        unsafe { self.queue.push(entry) };
+        unsafe { self.banks.push(token.slot, entry) };
     }
 
     pub(super) fn sent(&mut self, token: Token, result: i32, handle: &mut impl FnMut(Completion<'_>)) {
@@ -105,11 +105,11 @@ impl Ring {
         }
         slot.marks &= !mark::SHUTDOWN;
         slot.in_flight |= in_flight::SHUTDOWN;
-        let entry = opcode::Shutdown::new(types::Fixed(token.slot), libc::SHUT_WR)
+        let entry = opcode::Shutdown::new(types::Fixed(self.banks.place(token.slot)), libc::SHUT_WR)
             .build()
             .user_data(Tag::of_token(Kind::Shutdown, token).to_bits());
         // SAFETY: a shutdown names no memory.
-        unsafe { self.queue.push(entry) };
+        unsafe { self.banks.push(token.slot, entry) };
     }
 
     /// Whatever its result: a socket that can't be shut down is down already.

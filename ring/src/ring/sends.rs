@@ -73,10 +73,10 @@ impl Sends {
         self.keep(InFlight { gather, header })
     }
 
-    /// The entry that sends a gather, as far as there is room now; `slot` is its direct descriptor.
-    pub(super) fn entry(&self, index: u32, slot: u32) -> squeue::Entry {
+    /// The entry that sends a gather, as far as there is room now; `place` is its direct descriptor.
+    pub(super) fn entry(&self, index: u32, place: u32) -> squeue::Entry {
         const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-        let target = types::Fixed(slot);
+        let target = types::Fixed(place);
         let sent = self.in_flight[index as usize].as_ref().expect("a send that started");
         if let Some(header) = &sent.header {
             return opcode::SendMsg::new(target, &raw const header.message).flags(FLAGS as u32).build();

@@ -79,25 +79,55 @@ impl Slot {
 #[derive(Debug)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
-    free: Vec<u32>,
+    /// The free slots of each bank.
+    free: Vec<Vec<u32>>,
+    free_count: usize,
+    slots_each: u32,
+    /// The bank that slots are taken from.
+    filling: usize,
 }
 
 impl Slots {
-    pub(super) fn new(count: u32) -> Self {
+    /// So many, in banks of `slots_each`.
+    pub(super) fn new(count: u32, slots_each: u32) -> Self {
         let slot =
             |_| Slot { generation: 0, send: NO_SEND, buffer: 0, phase: Phase::Free, in_flight: 0, marks: 0 };
-        Self { slots: (0..count).map(slot).collect(), free: (0..count).rev().collect() }
+        let of_bank = |first| (first..count.min(first + slots_each)).rev().collect();
+        Self {
+            slots: (0..count).map(slot).collect(),
+            free: (0..count).step_by(slots_each as usize).map(of_bank).collect(),
+            free_count: count as usize,
+            slots_each,
+            filling: 0,
+        }
     }
 
-    /// Sets a slot aside. The last that got free comes first, for its memory is warm.
+    /// Sets a slot aside. The last that got free comes first, for its memory is warm; and one bank is filled before the
+    /// next, the emptiest, so that a storm calls one bank a turn and not all.
     pub(super) fn reserve(&mut self) -> Option<u32> {
-        self.free.pop()
+        self.free_count = self.free_count.checked_sub(1)?;
+        if self.free[self.filling].is_empty() {
+            self.filling = self.emptiest();
+        }
+        self.free[self.filling].pop()
+    }
+
+    /// The bank with the most free slots; the first of several.
+    fn emptiest(&self) -> usize {
+        let banks = self.free.iter().enumerate();
+        banks.rev().max_by_key(|(_, free)| free.len()).map_or(0, |(bank, _)| bank)
+    }
+
+    fn put_back(&mut self, slot: u32) {
+        let bank = if self.free.len() == 1 { 0 } else { slot / self.slots_each };
+        self.free[bank as usize].push(slot);
+        self.free_count += 1;
     }
 
     /// Puts back a slot that no socket came into.
     pub(super) fn give_back(&mut self, slot: u32) {
         debug_assert_eq!(self.slots[slot as usize].phase, Phase::Free);
-        self.free.push(slot);
+        self.put_back(slot);
     }
 
     /// A socket came into the slot.
@@ -121,7 +151,7 @@ impl Slots {
         assert!(tenant.phase == Phase::Closing && tenant.in_flight == 0, "what is freed is drained");
         tenant.phase = Phase::Free;
         tenant.generation = tenant.generation.wrapping_add(1);
-        self.free.push(slot);
+        self.put_back(slot);
     }
 
     pub(super) fn token(&self, slot: u32) -> Token {
@@ -151,6 +181,7 @@ impl Slots {
 
     /// Asserts what must hold of each slot alone.
     pub(super) fn invariants(&self) {
+        assert_eq!(self.free.iter().map(Vec::len).sum::<usize>(), self.free_count);
         for slot in &self.slots {
             let idle = slot.in_flight == 0 && slot.send == NO_SEND;
             assert!(
@@ -175,7 +206,7 @@ impl Slots {
     }
 
     pub(super) fn free_count(&self) -> usize {
-        self.free.len()
+        self.free_count
     }
 }
 
@@ -185,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_slot_has_a_new_generation_for_each_tenant() {
-        let mut slots = Slots::new(1);
+        let mut slots = Slots::new(1, 1);
         let slot = slots.reserve().unwrap();
         assert_eq!(slots.reserve(), None);
         let first = slots.open(slot);
@@ -198,8 +229,22 @@ mod tests {
     }
 
     #[test]
+    fn one_bank_is_filled_before_the_next_and_then_the_emptiest() {
+        let mut slots = Slots::new(5, 2);
+        let taken: Vec<u32> = (0..5).map(|_| slots.reserve().unwrap()).collect();
+        assert_eq!((taken, slots.reserve()), (vec![0, 1, 2, 3, 4], None));
+        for slot in [4, 1, 2, 3] {
+            slots.give_back(slot);
+        }
+        let taken: Vec<u32> = (0..4).map(|_| slots.reserve().unwrap()).collect();
+        assert_eq!((taken, slots.reserve(), slots.free_count()), (vec![4, 3, 2, 1], None, 0));
+        slots.give_back(3);
+        assert_eq!((slots.free_count(), slots.reserve()), (1, Some(3)));
+    }
+
+    #[test]
     fn generations_wrap() {
-        let mut slots = Slots::new(1);
+        let mut slots = Slots::new(1, 1);
         slots.get(0).generation = u32::MAX;
         let slot = slots.reserve().unwrap();
         slots.open(slot);
@@ -210,7 +255,7 @@ mod tests {
 
     #[test]
     fn marks_do_not_pass_to_the_next_tenant_but_for_the_place_in_the_queue() {
-        let mut slots = Slots::new(1);
+        let mut slots = Slots::new(1, 1);
         slots.get(0).marks = u8::MAX;
         let slot = slots.reserve().unwrap();
         slots.open(slot);

@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     HangUp,
     /// An option that was refused: it changes nothing.
     Linger,
+    /// Poll of the bell that tells the first bank of the others.
+    Bell,
 }
 
 impl Kind {
@@ -50,6 +52,7 @@ impl Kind {
             10 => Self::Dial,
             11 => Self::HangUp,
             12 => Self::Linger,
+            13 => Self::Bell,
             _ => unreachable!("the kernel gives back the tags it got"),
         }
     }
@@ -101,7 +104,7 @@ mod tests {
     #[test]
     fn every_kind_survives_the_kernel() {
         let token = Token { slot: u32::MAX, generation: u32::MAX };
-        for bits in 1..=12 {
+        for bits in 1..=13 {
             let tag = Tag::of_token(Kind::from_bits(bits), token);
             assert_eq!(Tag::from_bits(tag.to_bits()), tag);
             assert!(Tag::from_bits(tag.to_bits()).belongs_to(token));
