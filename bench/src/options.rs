@@ -48,7 +48,7 @@ pub struct ServerOptions {
     /// The server to start [default: `murmuring` beside this program]
     #[arg(long, value_name = "PATH", conflicts_with = "connect")]
     pub server: Option<PathBuf>,
-    /// Shards of the started server [default: one a CPU, or more where the clients need them]
+    /// Shards of the started server [default: one a CPU]
     #[arg(long, value_name = "NUMBER", conflicts_with = "connect")]
     pub shards: Option<u16>,
     /// Store of the started server
@@ -66,7 +66,7 @@ pub struct SwarmOptions {
     /// How the clients speak
     #[arg(long, value_enum, default_value_t = Subprotocol::Json)]
     pub subprotocol: Subprotocol,
-    /// Rings of the clients, each a thread [default: as many as their number needs]
+    /// Rings of the clients, each a thread [default: one for each 19,500, and at most one a CPU]
     #[arg(long, value_name = "NUMBER")]
     pub rings: Option<u16>,
     /// Clients between dialling and `welcome` at the same time, over all rings

@@ -7,9 +7,9 @@ use toml::{Table, Value};
 
 use crate::options::Engine;
 
-/// Connections a shard is counted on for, by the places of its ring: the kernel spreads connections over listeners by
-/// hash, so a shard gets its share and a few per cent.
-const SHARD_FILL_PER_MILLE: u64 = 965;
+/// Connections a server is counted on for, by the places that it has: the kernel spreads connections over listeners by
+/// hash, so a shard gets its share and a few per cent; and whoever comes back may be there before its old socket is gone.
+const FILL_PER_MILLE: u64 = 965;
 
 /// What a scenario needs of a server that is started for it.
 #[derive(Clone, Debug, Default)]
@@ -38,11 +38,12 @@ impl Needs {
         self
     }
 
-    /// Shards that hold the connections when each may open `descriptors`: at least one a CPU.
-    pub(crate) fn shards(&self, cpus: u16, descriptors: u64) -> u16 {
-        let of_one = (descriptors.saturating_mul(SHARD_FILL_PER_MILLE) / 1_000).max(1);
-        let shards = u64::from(self.connections).div_ceil(of_one);
-        u16::try_from(shards).unwrap_or(u16::MAX).max(cpus)
+    /// What `core.connections_max` must say where the connections are more than shards hold by themselves, which is
+    /// `descriptors` each.
+    pub(crate) fn connections_max(&self, shards: u16, descriptors: u64) -> Option<u32> {
+        let places = u64::from(self.connections) * 1_000 / FILL_PER_MILLE;
+        let enough = places <= descriptors.saturating_mul(u64::from(shards));
+        (!enough).then(|| u32::try_from(places).unwrap_or(u32::MAX))
     }
 }
 
@@ -53,6 +54,7 @@ pub(crate) struct Configuration<'a> {
     pub(crate) secret: &'a str,
     pub(crate) api_key: &'a str,
     pub(crate) shards: u16,
+    pub(crate) connections_max: Option<u32>,
     pub(crate) engine: Engine,
     pub(crate) data: &'a Path,
     pub(crate) needs: &'a Needs,
@@ -65,6 +67,9 @@ impl Configuration<'_> {
         set(&mut file, "listen.client", self.client.to_string().into());
         set(&mut file, "listen.api", self.api.to_string().into());
         set(&mut file, "core.shards", i64::from(self.shards).into());
+        if let Some(connections_max) = self.connections_max {
+            set(&mut file, "core.connections_max", i64::from(connections_max).into());
+        }
         set(&mut file, "auth.hs256_secret", self.secret.into());
         set(&mut file, "auth.api_keys", vec![Value::from(self.api_key)].into());
         set(&mut file, "store.engine", self.engine.name().into());
@@ -91,10 +96,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_million_connections_need_52_shards_of_20_000_descriptors() {
-        assert_eq!(Needs::connections(1_000_000).shards(2, 20_000), 52);
-        assert_eq!(Needs::connections(1_000).shards(2, 20_000), 2);
-        assert_eq!(Needs::connections(3_000_000).shards(2, 1_048_576), 3);
+    fn connections_past_what_shards_hold_by_themselves_are_asked_for() {
+        assert_eq!(Needs::connections(1_000).connections_max(2, 20_000), None);
+        assert_eq!(Needs::connections(1_000_000).connections_max(52, 20_000), None);
+        assert_eq!(Needs::connections(1_000_000).connections_max(2, 20_000), Some(1_036_269));
     }
 
     #[test]
@@ -106,6 +111,7 @@ mod tests {
             secret: "a \"quoted\" one",
             api_key: "key",
             shards: 3,
+            connections_max: Some(99),
             engine: Engine::Memory,
             data: Path::new("/tmp/data"),
             needs: &needs,

@@ -97,7 +97,7 @@ impl Server {
         let directory = Directory::new()?;
         let program = program(options)?;
         let (secret, api_key) = (random_text()?, random_text()?);
-        let shards = options.shards.unwrap_or_else(|| needs.shards(cpus(), Limit::descriptors().hard));
+        let shards = options.shards.unwrap_or_else(cpus);
         let data = options.data.clone().unwrap_or_else(|| directory.path().join("data"));
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let configuration = Configuration {
@@ -106,6 +106,7 @@ impl Server {
             secret: &secret,
             api_key: &api_key,
             shards,
+            connections_max: needs.connections_max(shards, Limit::descriptors().hard),
             engine: options.engine,
             data: &data,
             needs,

@@ -134,7 +134,7 @@ impl Crowd {
         Self {
             host: super::host(settings.target),
             signer: TokenSigner::new(settings.secret.as_bytes(), expires_s),
-            sources: Sources::new(ring, settings.target),
+            sources: Sources::new(ring, &clients, settings.target),
             first: clients.start,
             clients: clients.map(|_| Client::new()).collect(),
             by_slot: Vec::new(),

@@ -41,8 +41,8 @@ use crate::options::SwarmOptions;
 use crate::report::Latency;
 use crate::server::{Growth, Server};
 
-/// Most clients of a ring, whatever the descriptor limit.
-const RING_CLIENTS_MAX: u32 = 19_500;
+/// Clients of a ring past which another one shares them, where there is a CPU for it.
+const RING_CLIENTS: u32 = 19_500;
 /// Slots of a ring that no client is counted on for: the process's own descriptors are not direct, but a client that
 /// reconnects may need a slot before its last one is free.
 const RING_SLOTS_SPARE: u32 = 64;
@@ -52,7 +52,7 @@ const RING_SLOTS_SPARE: u32 = 64;
 pub struct SwarmSettings {
     /// How many.
     pub clients: u32,
-    /// Rings, each a thread; `None` for as many as the clients need.
+    /// Rings, each a thread; `None` for as many as suit the clients and the CPUs.
     pub rings: Option<u16>,
     /// Clients between dialling and `welcome` at the same time, over all rings.
     pub connecting: u32,
@@ -69,10 +69,9 @@ impl SwarmSettings {
     }
 
     /// The clients of each ring.
-    fn parts(&self, descriptors: u64) -> Vec<Range<u32>> {
-        let ring_max = u32::try_from(descriptors).unwrap_or(u32::MAX).saturating_sub(RING_SLOTS_SPARE);
-        let least = self.clients.div_ceil(ring_max.clamp(1, RING_CLIENTS_MAX)).max(1);
-        let rings = self.rings.map_or(least, u32::from).clamp(least, self.clients.max(1));
+    fn parts(&self, cpus: u32) -> Vec<Range<u32>> {
+        let suitable = self.clients.div_ceil(RING_CLIENTS).min(cpus);
+        let rings = self.rings.map_or(suitable, u32::from).clamp(1, self.clients.max(1));
         let begin = |ring: u32| (u64::from(self.clients) * u64::from(ring) / u64::from(rings)) as u32;
         (0..rings).map(|ring| begin(ring)..begin(ring + 1)).collect()
     }
@@ -120,8 +119,9 @@ impl<S: Script> Swarm<S> {
     /// # Panics
     /// A thread could not be started.
     pub fn start(settings: &SwarmSettings, mut script: impl FnMut(Range<u32>) -> S) -> Result<Self, Failure> {
-        let limit = Limit::raise_descriptors().map_err(Failure::failed)?;
-        let parts = settings.parts(limit.soft);
+        // The more descriptors, the fewer banks.
+        Limit::raise_descriptors().map_err(Failure::failed)?;
+        let parts = settings.parts(thread::cpus());
         let connecting = settings.connecting.max(1);
         let shared = Arc::new(Shared {
             step: AtomicU32::new(0),
@@ -272,7 +272,7 @@ mod tests {
         let target = "127.0.0.1:1".parse().unwrap();
         let crowd = CrowdSettings::new(target, "secret", Subprotocol::Json, 1);
         let settings = SwarmSettings { clients, rings, connecting: 1, crowd };
-        let parts = settings.parts(20_000);
+        let parts = settings.parts(2);
         assert_eq!((parts[0].start, parts.last().unwrap().end), (0, clients));
         assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
         parts.into_iter().map(|part| part.end - part.start).collect()
@@ -284,8 +284,8 @@ mod tests {
         assert_eq!(parts(10, Some(3)), [3, 3, 4]);
         assert_eq!(parts(2, Some(3)), [1, 1]);
         assert_eq!(parts(0, None), [0]);
-        let million = parts(1_000_000, Some(2));
-        assert_eq!(million.len(), 52, "two rings would not do");
-        assert!(million.iter().all(|clients| *clients <= 19_500));
+        assert_eq!(parts(19_500, None).len(), 1);
+        assert_eq!(parts(1_000_000, None), [500_000, 500_000], "one a CPU");
+        assert_eq!(parts(1_000_000, Some(5)).len(), 5);
     }
 }

@@ -2,32 +2,37 @@
 //! on this host: 127.0.0.0/8 is all its own.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
 
-/// Addresses of a ring. The kernel looks for a free port of each (source, target) pair; the emptier its range, the sooner
-/// it finds one.
-const SOURCES_PER_RING: u32 = 4;
-/// 127.0.x.y is left alone: it has the addresses that people use. Far more than rings there are.
+/// Clients for which a ring has an address. The kernel looks for a free port of each (source, target) pair; the emptier its
+/// range, the sooner it finds one.
+const SOURCE_CLIENTS: u32 = 4_875;
+/// 127.0.x.y is left alone: it has the addresses that people use.
 const FIRST: u32 = u32::from_be_bytes([127, 1, 0, 1]);
 
 /// The sources of one ring, in turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sources {
     first: Option<u32>,
+    count: u32,
     next: u32,
 }
 
 impl Sources {
-    /// Of the ring of that number, towards `target`.
-    pub(super) fn new(ring: u32, target: SocketAddr) -> Self {
+    /// Of the ring of that number with these clients of all, towards `target`.
+    pub(super) fn new(ring: u32, clients: &Range<u32>, target: SocketAddr) -> Self {
         let own = matches!(target.ip(), IpAddr::V4(ip) if ip.is_loopback());
-        Self { first: own.then_some(FIRST + ring * SOURCES_PER_RING), next: 0 }
+        // Rounded down for the clients before, and one for each of their rings: no two rings share an address.
+        let first = FIRST + clients.start / SOURCE_CLIENTS + ring;
+        let count = (clients.end - clients.start).div_ceil(SOURCE_CLIENTS).max(1);
+        Self { first: own.then_some(first), count, next: 0 }
     }
 
     /// Where to dial from next; `None` leaves it to the kernel.
     pub(super) fn next(&mut self) -> Option<SocketAddr> {
         let first = self.first?;
         let address = first + self.next;
-        self.next = (self.next + 1) % SOURCES_PER_RING;
+        self.next = (self.next + 1) % self.count;
         Some(SocketAddr::new(Ipv4Addr::from_bits(address).into(), 0))
     }
 }
@@ -36,15 +41,20 @@ impl Sources {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{SOURCES_PER_RING, Sources};
+    use super::Sources;
 
     #[test]
     fn rings_share_no_source() {
         let target = "127.0.0.1:9000".parse().unwrap();
         let mut seen = HashSet::new();
-        for ring in 0..1_000 {
-            let mut sources = Sources::new(ring, target);
-            let round: Vec<_> = (0..SOURCES_PER_RING).map(|_| sources.next().unwrap()).collect();
+        let mut start = 0;
+        for (ring, clients) in
+            [1, 19_500, 0, 4_875, 4_876, 9_749, 500_000, 1_500_000, 3].into_iter().enumerate()
+        {
+            let mut sources = Sources::new(ring as u32, &(start..start + clients), target);
+            start += clients;
+            let round: Vec<_> =
+                (0..clients.div_ceil(4_875).max(1)).map(|_| sources.next().unwrap()).collect();
             assert!(round.iter().all(|source| source.ip().is_loopback() && seen.insert(*source)));
             assert_eq!(sources.next(), Some(round[0]));
         }
@@ -52,6 +62,6 @@ mod tests {
 
     #[test]
     fn another_host_is_dialled_from_wherever_the_kernel_likes() {
-        assert_eq!(Sources::new(0, "192.0.2.1:9000".parse().unwrap()).next(), None);
+        assert_eq!(Sources::new(0, &(0..1), "192.0.2.1:9000".parse().unwrap()).next(), None);
     }
 }

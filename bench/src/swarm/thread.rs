@@ -19,6 +19,11 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Longest sleep when clients wait to connect and those of other rings have taken all places.
 const STARVED_SLEEP: Duration = Duration::from_millis(20);
 
+/// CPUs that threads may run on.
+pub(super) fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX))
+}
+
 /// What a thread is made of.
 pub(super) struct Plan {
     pub(super) number: u32,
