@@ -1,9 +1,11 @@
 //! Appends: what a request becomes, the transactions that hold many of them, and what comes of each.
 
+use std::collections::BTreeSet;
+
 use protocol::envelope::{Actor, Authority, Caller, Change, ToGateway};
 use protocol::error::Refusal;
 use protocol::event::{ArchivedContentV1, ArchivedEventV1, Draft, Event};
-use protocol::id::{ClientId, UserKey};
+use protocol::id::{ClientId, UserId, UserKey};
 use storage::kv::COMMIT_BYTES_MAX;
 use storage::request::{AppendBatch, AppendRule, Appended, ConversationAppend, Failure, Outcome, Request};
 
@@ -265,15 +267,18 @@ impl RouterShard {
         }
     }
 
-    /// Takes out of the next batches what is no longer allowed, now that this user's role has changed.
-    pub(crate) fn recheck(&mut self, place: Place, changed: UserKey) {
+    /// Takes out of the next batches what is no longer allowed, now that the roles of these users have changed.
+    pub(crate) fn recheck(&mut self, place: Place, changed: &BTreeSet<UserId>) {
         let mut appends = std::mem::take(&mut self.conversations[place].appends);
         let concerns = |queued: &Queued| {
             let target = match &queued.rule {
                 AppendRule::Change(change) => request::target(change),
                 AppendRule::Free | AppendRule::Target { .. } => None,
             };
-            queued.actor == changed || target == Some(changed.user)
+            // Most that wait by the thousands are a server's, whom nothing forbids.
+            queued.authority == Authority::User
+                && (changed.contains(&queued.actor.user)
+                    || target.is_some_and(|user| changed.contains(&user)))
         };
         let mut refusals = Vec::new();
         let withdrawn = appends.withdraw(|queued| {

@@ -142,14 +142,14 @@ impl Appends {
         self.in_flight.iter().map(|flying| flying.bytes).sum()
     }
 
-    /// Takes out what waits and is no longer allowed.
+    /// Takes out what waits and is no longer allowed. Asks of each once, in order; moves nothing in front of the first.
     pub(crate) fn withdraw(&mut self, mut refused: impl FnMut(&Queued) -> bool) -> Vec<Queued> {
-        let mut withdrawn = Vec::new();
-        let mut kept = VecDeque::with_capacity(self.next.len());
-        for queued in self.next.drain(..) {
-            if refused(&queued) { withdrawn.push(queued) } else { kept.push_back(queued) }
+        let Some(first) = self.next.iter().position(&mut refused) else { return Vec::new() };
+        let behind = self.next.split_off(first + 1);
+        let mut withdrawn: Vec<Queued> = self.next.pop_back().into_iter().collect();
+        for queued in behind {
+            if refused(&queued) { withdrawn.push(queued) } else { self.next.push_back(queued) }
         }
-        self.next = kept;
         self.changes -=
             withdrawn.iter().filter(|queued| matches!(queued.rule, AppendRule::Change(_))).count();
         withdrawn
@@ -168,5 +168,64 @@ impl Appends {
         let waiting = self.next.iter().filter(|queued| matches!(queued.rule, AppendRule::Change(_))).count();
         let flying = self.in_flight.iter().filter(|flying| flying.is_change).count();
         assert_eq!(self.changes, waiting + flying);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::event::{ContentV1, EventV1};
+    use protocol::id::{Tenant, UserId};
+
+    use super::*;
+
+    fn queued(number: usize) -> Queued {
+        let content = ContentV1::Delete { target: 1 };
+        let id = format!("m{number}");
+        let (seq, time, lamport) = (0, 0, 0);
+        let (conversation, sender, device) = ("c", "alice", "phone");
+        let event = EventV1 { seq, time, lamport, conversation, sender, device, id: &id, content };
+        Queued {
+            origin: Origin::Founding,
+            actor: UserKey { tenant: Tenant::default_tenant(), user: UserId::parse("alice").unwrap() },
+            authority: Authority::User,
+            id: ClientId::parse(&id).unwrap(),
+            draft: Draft::encode(&event).unwrap(),
+            lamport: 0,
+            rule: AppendRule::Free,
+        }
+    }
+
+    fn numbers<'a>(queued: impl IntoIterator<Item = &'a Queued>) -> Vec<&'a str> {
+        queued.into_iter().map(|queued| queued.id.as_str()).collect()
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_asked_of_once_and_leaves_the_rest_in_order() {
+        for refused in [vec![], vec!["m0"], vec!["m4"], vec!["m1", "m3"], vec!["m0", "m1", "m2", "m3", "m4"]]
+        {
+            let mut appends = Appends::default();
+            (0..5).for_each(|number| appends.push(queued(number)));
+            let mut asked = Vec::new();
+            let withdrawn = appends.withdraw(|queued| {
+                asked.push(queued.id.as_str().to_owned());
+                refused.contains(&queued.id.as_str())
+            });
+            assert_eq!(asked, ["m0", "m1", "m2", "m3", "m4"]);
+            assert_eq!(numbers(&withdrawn), refused);
+            let kept: Vec<&str> =
+                ["m0", "m1", "m2", "m3", "m4"].into_iter().filter(|id| !refused.contains(id)).collect();
+            assert_eq!(numbers(&appends.next), kept);
+            appends.invariants();
+        }
+    }
+
+    /// A creation with 10,000 members has thousands waiting, and each batch of them asks.
+    #[test]
+    fn what_stays_is_not_moved() {
+        let mut appends = Appends::default();
+        (0..100).for_each(|number| appends.push(queued(number)));
+        let front = std::ptr::from_ref(&appends.next[0]);
+        assert!(appends.withdraw(|_| false).is_empty());
+        assert_eq!(front, std::ptr::from_ref(&appends.next[0]));
     }
 }

@@ -1,6 +1,8 @@
 //! Publishing: committed events go out in `seq` order, each once, to every gateway shard with interest; what they change
 //! takes effect here; and the log is read again when it may hold something that nobody was told of.
 
+use std::collections::BTreeSet;
+
 use protocol::envelope::{GatewayId, ToGateway};
 use protocol::event::{ArchivedContentV1, ArchivedRole, Event, Role};
 use protocol::frame::Range;
@@ -77,8 +79,10 @@ impl RouterShard {
             self.conversations.remember(place, event.clone());
         }
         self.fan_out(place, &events);
-        for event in &events {
-            self.take_effect(place, event);
+        let changed: BTreeSet<UserId> =
+            events.iter().filter_map(|event| self.take_effect(place, event)).collect();
+        if !changed.is_empty() {
+            self.recheck(place, &changed);
         }
     }
 
@@ -99,15 +103,20 @@ impl RouterShard {
         }
     }
 
-    fn take_effect(&mut self, place: Place, event: &Event) {
+    /// The user whose role the event changes.
+    fn take_effect(&mut self, place: Place, event: &Event) -> Option<UserId> {
         match Effect::of(event) {
-            Effect::None => {}
+            Effect::None => None,
             Effect::Title(title) => {
                 if let Some(meta) = self.conversations[place].meta_mut() {
                     meta.title = title;
                 }
+                None
             }
-            Effect::Role { user, role, joined } => self.take_role(place, user, role, joined, event.seq()),
+            Effect::Role { user, role, joined } => {
+                self.take_role(place, user, role, joined, event.seq());
+                Some(user)
+            }
         }
     }
 
@@ -126,7 +135,6 @@ impl RouterShard {
             Some(_) => {}
             None => self.announcements.add(key, vec![user], false, seq),
         }
-        self.recheck(place, user_key);
     }
 
     /// A publish or a head did not reach a gateway shard.
