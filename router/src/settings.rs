@@ -9,7 +9,7 @@ pub struct Settings {
     pub conversations_max: u32,
     /// Conversations that stay in memory although no gateway shard is interested and nothing is under way.
     pub conversations_idle_max: u32,
-    /// Known roles and cursors in memory, over all conversations (about 48 bytes each).
+    /// Known roles and cursors in memory, over all conversations (about 40 bytes each).
     pub members_max: u32,
     /// Bytes of recent events in memory, over all conversations.
     pub recent_bytes_max: usize,

@@ -15,7 +15,7 @@ use api::metrics::Registry;
 use protocol::envelope::{GatewayId, Lane, RouterId, ToGateway, ToRouter};
 use protocol::time::Now;
 use ring::Ring;
-use router::RouterShard;
+use router::{RouterShard, shrink};
 use storage::driver;
 
 pub use exchange::{Exchange, Inbox, Outgoing};
@@ -39,7 +39,7 @@ const ROUNDS_TURN_MAX: usize = 16;
 /// a few milliseconds at most, and 1,000 deliveries still take no more than 4 system calls. What is left in outboxes meanwhile
 /// leaves together with what comes.
 const ENTRIES_TURN_MAX: usize = 512;
-/// How often counters are published, in milliseconds.
+/// How often counters are published, and spare memory is given back, in milliseconds.
 const REPORT_MS: u64 = 1_000;
 
 /// The two clocks, read once a turn.
@@ -366,6 +366,8 @@ impl Core {
         self.report_ms = now.monotonic_ms + REPORT_MS;
         self.parts.direction.report_alive(self.parts.number);
         report::publish(&self.parts, self.parts.inbox.depths());
+        self.parts.ring.trim();
+        shrink::list(&mut self.returned);
     }
 }
 

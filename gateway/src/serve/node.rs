@@ -360,12 +360,17 @@ fn core(start: &Start, number: u16, listeners: Vec<Listener>) -> Result<Core, Se
         GatewayId(number),
         shards,
         settings.slots,
-        settings::gateway(&start.config, settings.slots, &start.seats),
+        settings::gateway(&start.config, shards, settings.slots, &start.seats),
         Arc::clone(&start.authenticator),
         seed()?,
     );
-    let router =
-        RouterShard::new(RouterId(number), shards, settings::router(&start.config), start.epoch, seed()?);
+    let router = RouterShard::new(
+        RouterId(number),
+        shards,
+        settings::router(&start.config, shards),
+        start.epoch,
+        seed()?,
+    );
     Ok(Core::new(Parts {
         number,
         ring,

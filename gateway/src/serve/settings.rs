@@ -13,6 +13,9 @@ use crate::shard::{self, ListenerKind, Seats};
 /// How long HTTP requests under way may take when the server stops.
 const API_SHUTDOWN: Duration = Duration::from_secs(2);
 
+/// Bytes of each sort that a shard may hold, however many there are.
+const SHARE_BYTES_MIN: u64 = 8 << 20;
+
 /// How many shards: as configured, or one a CPU.
 pub(super) fn shards(config: &Config, cpus: usize) -> u16 {
     match config.core.shards {
@@ -89,9 +92,9 @@ pub(super) fn seats(config: &Config) -> Seats {
     })
 }
 
-/// A gateway shard whose ring has so many slots.
-pub(super) fn gateway(config: &Config, slots: u32, seats: &Seats) -> shard::Settings {
-    let limits = &config.limits;
+/// A gateway shard, one of so many, whose ring has so many slots.
+pub(super) fn gateway(config: &Config, shards: u16, slots: u32, seats: &Seats) -> shard::Settings {
+    let (limits, defaults) = (&config.limits, shard::Settings::default());
     shard::Settings {
         listeners: listeners(config),
         seats: seats.clone(),
@@ -108,16 +111,28 @@ pub(super) fn gateway(config: &Config, slots: u32, seats: &Seats) -> shard::Sett
         lag_events_max: u64::from(limits.lag_events_max),
         watch_users_max: limits.watch_users,
         drain_ms: config.drain.spread_ms,
-        ..shard::Settings::default()
+        outbox_total_bytes: share(defaults.outbox_total_bytes, shards),
+        input_total_bytes: share(defaults.input_total_bytes, shards),
+        ..defaults
     }
 }
 
-/// A router shard.
-pub(super) fn router(config: &Config) -> router::Settings {
+/// A shard's share of what all shards of a node may hold: what it would hold of itself, as long as there are eight at most.
+fn share(of_itself: u64, shards: u16) -> u64 {
+    let share = of_itself.saturating_mul(8) / u64::from(shards);
+    share.clamp(SHARE_BYTES_MIN.min(of_itself), of_itself)
+}
+
+/// A router shard, one of so many.
+pub(super) fn router(config: &Config, shards: u16) -> router::Settings {
+    let defaults = router::Settings::default();
+    let share = |of_itself: usize| share(of_itself as u64, shards) as usize;
     router::Settings {
+        recent_bytes_max: share(defaults.recent_bytes_max),
+        pending_bytes_max: share(defaults.pending_bytes_max),
         conversations_attached: u16::try_from(config.limits.conversations_attached).unwrap_or(u16::MAX),
         offline_ms: u64::from(config.limits.offline_ms),
-        ..router::Settings::default()
+        ..defaults
     }
 }
 
@@ -170,11 +185,19 @@ mod tests {
     }
 
     #[test]
+    fn many_shards_hold_no_more_together_than_a_few() {
+        let config = Config::default();
+        let bytes = |shards| router(&config, shards).recent_bytes_max;
+        assert_eq!((bytes(1), bytes(8)), (64 << 20, 64 << 20));
+        assert_eq!((bytes(16), bytes(1_024)), (32 << 20, 8 << 20));
+    }
+
+    #[test]
     fn every_limit_that_clients_are_told_comes_from_the_configuration() {
         let mut config = Config::default();
         config.limits.body_bytes = 7;
         config.limits.sends_burst = 3;
-        let of = |config: &Config| gateway(config, 100, &seats(config)).limits;
+        let of = |config: &Config| gateway(config, 1, 100, &seats(config)).limits;
         let limits = of(&config);
         assert_eq!((limits.body_bytes, limits.sends_burst), (7, 3));
         assert_eq!(api(&config).limits, limits);

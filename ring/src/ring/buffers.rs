@@ -1,5 +1,5 @@
 //! The buffers that receives borrow, from just before the kernel writes to just after the shard has read. Touched
-//! lazily: what is never used at the same time costs no memory.
+//! lazily, and given back to the kernel when they were not used for a while: what lies idle costs no memory.
 
 use std::io;
 use std::ptr::NonNull;
@@ -15,6 +15,10 @@ pub(super) struct Buffers {
     buffer_bytes: usize,
     free: Vec<u16>,
     count: u16,
+    /// So many at the bottom of `free` hold no memory.
+    cold: usize,
+    /// The fewest that were free since the last trim.
+    unneeded: usize,
 }
 
 impl Buffers {
@@ -24,7 +28,8 @@ impl Buffers {
         let buffer_bytes = buffer_bytes as usize;
         let size = buffer_bytes * usize::from(count);
         let base = map(size).map_err(|error| SetupError::from_system("the receive buffers", error))?;
-        Ok(Self { base, size, buffer_bytes, free: (0..count).rev().collect(), count })
+        let (cold, unneeded) = (usize::from(count), usize::from(count));
+        Ok(Self { base, size, buffer_bytes, free: (0..count).rev().collect(), count, cold, unneeded })
     }
 
     pub(super) fn bytes_each(&self) -> usize {
@@ -47,7 +52,22 @@ impl Buffers {
 
     /// Takes a buffer out: from now on it is the taker's (and the kernel's) alone.
     pub(super) fn take(&mut self) -> Option<u16> {
-        self.free.pop()
+        let buffer = self.free.pop();
+        self.unneeded = self.unneeded.min(self.free.len());
+        self.cold = self.cold.min(self.free.len());
+        buffer
+    }
+
+    /// Gives the memory of those back that nobody has taken since the last call. To be called every few seconds.
+    pub(super) fn trim(&mut self) {
+        for &buffer in self.free.get(self.cold..self.unneeded).unwrap_or_default() {
+            let pointer = self.pointer(buffer);
+            // SAFETY: the buffer lies in our mapping and is free, so that neither the kernel nor a shard looks at what it
+            // holds; it is zeroes from now on, which are bytes as good as others. Partial pages stay (madvise(2) fails).
+            let _ = unsafe { libc::madvise(pointer.cast(), self.buffer_bytes, libc::MADV_DONTNEED) };
+        }
+        self.cold = self.cold.max(self.unneeded);
+        self.unneeded = self.free.len();
     }
 
     /// Puts a buffer back.
@@ -101,6 +121,27 @@ fn map(size: usize) -> io::Result<NonNull<u8>> {
 #[cfg(test)]
 mod tests {
     use super::Buffers;
+
+    #[test]
+    fn a_buffer_that_nobody_needs_gives_its_memory_back() {
+        let mut buffers = Buffers::new(4, 8_192).unwrap();
+        let (first, second) = (buffers.take().unwrap(), buffers.take().unwrap());
+        for buffer in [first, second] {
+            // SAFETY: both are taken, and the kernel has neither.
+            unsafe { buffers.filled(buffer, 8_192) }.fill(7);
+        }
+        buffers.give(second);
+        buffers.give(first);
+        buffers.trim();
+        assert_eq!(buffers.take(), Some(first));
+        buffers.give(first);
+        buffers.trim();
+        // SAFETY: as above.
+        let bytes = |buffers: &mut Buffers, buffer| unsafe { buffers.filled(buffer, 8_192) }.to_vec();
+        assert_eq!((buffers.take(), buffers.take()), (Some(first), Some(second)));
+        assert_eq!(bytes(&mut buffers, first), vec![7; 8_192], "it was needed");
+        assert_eq!(bytes(&mut buffers, second), vec![0; 8_192], "it was not");
+    }
 
     #[test]
     fn a_pool_gives_each_buffer_once() {

@@ -66,7 +66,7 @@ const DRAIN_TURNS_MAX: u32 = 200;
 const DRAIN_TURN: Duration = Duration::from_millis(10);
 
 /// How large a ring is. Costs about 64 bytes an entry of each bank's first queue, 16 of its second, 32 a slot, and of the
-/// buffers as many as were ever in use together.
+/// buffers as many as were in use together lately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Sockets at once, those being accepted included.
@@ -307,6 +307,7 @@ impl Ring {
     /// storm took is gone a minute after it.
     pub fn trim(&mut self) {
         self.sends.trim();
+        self.buffers.trim();
         if self.readable.is_empty() {
             self.readable.shrink_to(self.readable.capacity() / 2);
         }
