@@ -11,6 +11,7 @@ pub mod listener;
 pub mod mailbox;
 pub mod operation;
 pub mod packet;
+pub mod pages;
 pub mod probe;
 pub mod random;
 mod ring;

@@ -40,6 +40,8 @@ const SILENCE_MIN: Duration = Duration::from_secs(4);
 /// # Errors
 /// When the server can't start.
 pub fn run(config: &Config) -> Result<(), ServeError> {
+    // A kernel without huge pages gives small ones anyway.
+    let _ = ring::pages::keep_small();
     let found = preflight::check(config)?;
     let signals = Signals::install().map_err(|error| ServeError::System("signals", error))?;
     let started = log::start(config.log.level, config.log.format);
