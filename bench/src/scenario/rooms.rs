@@ -12,7 +12,7 @@ use crate::talk::{Measured, Order, Pace, Plan, Population, Stage, TalkOptions, n
 
 /// A rate is kept up when so much of it is acknowledged within it, and the slowest hundredth is heard in such a time.
 const KEPT_UP_SHARE: f64 = 0.97;
-const KEPT_UP_US_MAX: u64 = 250_000;
+const KEPT_UP_US_MAX: u64 = 500_000;
 /// Each step towards the peak, and how many there are at most.
 const STEP: f64 = 1.5;
 const STEPS_MAX: u32 = 24;

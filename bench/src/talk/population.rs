@@ -12,9 +12,12 @@ use crate::server::{Api, ServerError};
 use crate::swarm::name;
 
 /// Calls of the HTTP API at once: each waits for the disk.
-const CALLS: usize = 16;
+const CALLS: usize = 12;
+/// Members that one creation, and one addition, of this generator names.
+const CREATE_MEMBERS_MAX: u32 = 10_000;
+const ADD_MEMBERS: usize = 200;
 /// How often the progress is looked at.
-const GLANCE: Duration = Duration::from_millis(100);
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// Conversations and their members. Either a conversation has several members, who have no other; or a client has several
 /// conversations, and is alone in each.
@@ -112,23 +115,48 @@ impl Population {
     /// # Errors
     /// The server does not answer, or refuses.
     pub fn create(&self, api: &Api) -> Result<(), ServerError> {
-        let done = AtomicU64::new(0);
-        let create = |number: u32| {
-            let members: Vec<String> = self.clients_of(number).map(name::user).collect();
-            api.create(&self.conversation(number), &members)
+        let users = |clients: Range<u32>| clients.map(name::user).collect::<Vec<String>>();
+        let first = |number: u32| {
+            let clients = self.clients_of(number);
+            clients.start..clients.end.min(clients.start + CREATE_MEMBERS_MAX)
         };
-        thread::scope(|scope| {
-            let work = scope.spawn(|| each_parallel(0..self.conversations, CALLS, &done, create));
-            let mut progress = Progress::new();
-            while !work.is_finished() {
-                progress.show(|| {
-                    format!("{} of {} conversations", done.load(Ordering::Relaxed), self.conversations)
-                });
-                thread::sleep(GLANCE);
-            }
-            work.join().expect("no panic")
-        })
+        in_parallel("conversations", u64::from(self.conversations), 0..self.conversations, |number| {
+            api.create(&self.conversation(number), &users(first(number)))
+        })?;
+        let further = |number: u32| {
+            let clients = first(number).end..self.clients_of(number).end;
+            let end = clients.end;
+            clients
+                .step_by(ADD_MEMBERS)
+                .map(move |start| (number, start..end.min(start + ADD_MEMBERS as u32)))
+        };
+        let additions: Vec<(u32, Range<u32>)> = (0..self.conversations).flat_map(further).collect();
+        in_parallel(
+            "additions of members",
+            additions.len() as u64,
+            additions.into_iter(),
+            |(number, clients)| api.add(&self.conversation(number), &users(clients)),
+        )
     }
+}
+
+/// Does `work` on each item, several at a time, and says on a terminal how far it is.
+fn in_parallel<T: Send>(
+    what: &str,
+    all: u64,
+    items: impl Iterator<Item = T> + Send,
+    work: impl Fn(T) -> Result<(), ServerError> + Send + Sync,
+) -> Result<(), ServerError> {
+    let done = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let working = scope.spawn(|| each_parallel(items, CALLS, &done, work));
+        let mut progress = Progress::new();
+        while !working.is_finished() {
+            progress.show(|| format!("{} of {all} {what}", done.load(Ordering::Relaxed)));
+            thread::sleep(GLANCE);
+        }
+        working.join().expect("no panic")
+    })
 }
 
 #[cfg(test)]
