@@ -176,6 +176,11 @@ mod tests {
         let (mut child, _directory) = shell("echo no luck >&2; exit 3");
         let error = child.line(SOON).unwrap_err();
         assert!(matches!(&error, ServerError::NotStarted { words, .. } if words == "no luck"), "{error}");
+        // Its stdout ends a moment before it does.
+        let begin = Instant::now();
+        while child.check().is_ok() && begin.elapsed() < SOON {
+            thread::sleep(PAUSE);
+        }
         assert!(matches!(child.stop(SOON), Err(ServerError::Ended { .. })));
     }
 
