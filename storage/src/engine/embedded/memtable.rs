@@ -5,8 +5,8 @@
 //! bytes     key value │ key value │ key value │ …        one arena: no allocation a change, one to free
 //! entries   where each begins, and which entry of the same key it replaced
 //! newest    hash of a key ──► its newest entry           point reads
-//! runs      sorted entries ▓▓▓▓▓▓▓▓▓▓▓▓ ▓▓▓▓▓ ▓▓ ▓        ranges: each run is over twice as long as the next, so there
-//!                                                        are few, and an entry is merged a logarithmic number of times
+//! runs      sorted entries ▓▓▓▓▓▓▓ ▓▓▓▓▓▓▓ ▓▓▓▓ ▓▓ ▓      ranges: short runs are merged until one has its full length, so
+//!                                                        runs are few, and no commit waits for a long merge
 //! ```
 
 use std::cmp::{Ordering, Reverse};
@@ -17,6 +17,12 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::kv::{Key, Value};
+
+/// Entries of a run that is merged no more: a commit waits some milliseconds for it at most. A memtable of 16 MiB has two
+/// dozen such runs.
+const RUN_ENTRIES_MAX: usize = 1 << 13;
+/// Entries that are brought into a run although nobody reads a range. Fewer than that are sorted in the time of a system call.
+const UNSORTED_MAX: usize = 1 << 11;
 
 /// Changes of keys, in the order in which they were made.
 #[derive(Default)]
@@ -59,6 +65,18 @@ fn find<'a>(bytes: &'a [u8], entry: &Entry) -> Change<'a> {
 }
 
 impl Memtable {
+    /// An empty one with room for a quarter more than `before` holds: growing moves all there is, while a commit waits.
+    /// Memory that is not written to takes none of the host's.
+    pub(super) fn after(before: &Self) -> Self {
+        let room = |items: usize| items + items / 4;
+        Self {
+            bytes: Vec::with_capacity(room(before.bytes.len())),
+            entries: Vec::with_capacity(room(before.entries.len())),
+            newest: HashTable::with_capacity(room(before.newest.len())),
+            ..Self::default()
+        }
+    }
+
     /// Makes a change, not durable yet.
     pub(super) fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
         let number = Number::try_from(self.entries.len()).expect("a memtable is sealed long before");
@@ -107,6 +125,14 @@ impl Memtable {
     /// All changes are durable now.
     pub(super) fn keep(&mut self) {
         self.kept = self.entries.len();
+        if self.kept - self.sorted >= UNSORTED_MAX {
+            self.sort();
+        }
+    }
+
+    /// Brings all into order, for a memtable that changes no more.
+    pub(super) fn seal(&mut self) {
+        assert!(self.is_kept(), "only what is durable is sealed");
         self.sort();
     }
 
@@ -141,7 +167,10 @@ impl Memtable {
         let mut run: Vec<Number> = (self.sorted as Number..self.entries.len() as Number).collect();
         run.sort_unstable_by(|a, b| self.order(*a, *b));
         run.dedup_by(|next, first| self.key(*next) == self.key(*first));
-        while self.runs.last().is_some_and(|last| last.len() < 2 * run.len()) {
+        let joins = |last: &Vec<Number>, entries: usize| {
+            last.len() < 2 * entries && last.len() + entries <= RUN_ENTRIES_MAX
+        };
+        while self.runs.last().is_some_and(|last| joins(last, run.len())) {
             let mut longer = self.runs.pop().unwrap_or_default();
             longer.append(&mut run);
             // A stable sort finds the two runs and merges them.
@@ -158,8 +187,9 @@ impl Memtable {
         self.key(a).cmp(self.key(b)).then(Reverse(a).cmp(&Reverse(b)))
     }
 
-    /// All changes that count, by key.
+    /// All changes that count, by key, of a memtable that is sealed.
     pub(super) fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+        assert_eq!(self.sorted, self.entries.len(), "every entry is in a run");
         let mut all = self.runs.concat();
         all.sort_by(|a, b| self.order(*a, *b));
         all.dedup_by(|next, first| self.key(*next) == self.key(*first));
@@ -357,6 +387,7 @@ mod tests {
                 check(&mut memtable, &model, &mut seed);
                 assert!(memtable.is_kept() && memtable.unkept().next().is_none());
             }
+            memtable.seal();
             let all: Model =
                 memtable.changes().map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec))).collect();
             assert_eq!(all, model, "seed {first}");
@@ -367,11 +398,13 @@ mod tests {
     #[test]
     fn runs_stay_few_however_small_the_groups_are() {
         let mut memtable = Memtable::default();
-        for number in 0..20_000_u32 {
+        for number in 0..100_000_u32 {
             memtable.set(&number.wrapping_mul(0x9e37_79b1).to_be_bytes(), Some(b"value"));
             memtable.keep();
-            assert!(memtable.runs.len() <= 16);
+            let full = 2 * memtable.entries.len() / RUN_ENTRIES_MAX;
+            assert!(memtable.runs.len() <= full + 16, "{memtable:?}");
         }
-        assert_eq!(memtable.changes().count(), 20_000);
+        memtable.seal();
+        assert_eq!(memtable.changes().count(), 100_000);
     }
 }

@@ -37,6 +37,9 @@ const TABLE_BYTES: u64 = 8 << 20;
 const COMPACTIONS_MAX: usize = 16;
 /// Memtables written out that no compaction has taken yet, before new ones are held up: each makes reads slower.
 const UNCOMPACTED_MAX: usize = 20;
+/// Niceness of the tree's threads (setpriority(2)): a tenth of the CPU time that a commit's threads get beside them. Writing
+/// a memtable out takes a tenth of a second of a CPU, for which acks would wait.
+const NICE: i32 = 10;
 /// Reads see whatever is in the tables: the newest change of each key.
 const NEWEST: SeqNo = SeqNo::MAX;
 /// How long a new memtable is held up at most, so that compaction gains on it.
@@ -142,7 +145,11 @@ impl Tree {
     fn start(&self, name: &str, work: Work) -> Result<JoinHandle<()>, OpenError> {
         let (tree, shared) = (self.tree.clone(), Arc::clone(&self.shared));
         let thread = thread::Builder::new().name(name.to_owned());
-        thread.spawn(move || go_on(&tree, &shared, work)).map_err(OpenError::system(&self.path))
+        let work = move || {
+            step_back();
+            go_on(&tree, &shared, work);
+        };
+        thread.spawn(work).map_err(OpenError::system(&self.path))
     }
 
     /// Up to which group the tables reach.
@@ -203,7 +210,7 @@ impl Tree {
     /// # Errors
     /// When a thread can't go on: a full disk.
     pub(super) fn seal(&mut self, group: u64) -> Result<(), String> {
-        assert!(self.is_kept(), "only what is durable is written out");
+        self.active.seal();
         let waits = |progress: &mut Progress| self.in_tables() < progress.sealed && progress.failed.is_none();
         let waited = self.shared.changed.wait_while(self.shared.lock(), waits);
         let progress = waited.unwrap_or_else(PoisonError::into_inner);
@@ -214,7 +221,8 @@ impl Tree {
         if let Some(why) = &progress.failed {
             return Err(why.clone());
         }
-        let memtable = Arc::new(std::mem::take(&mut self.active));
+        let next = Memtable::after(&self.active);
+        let memtable = Arc::new(std::mem::replace(&mut self.active, next));
         progress.released = self.sealed.replace((Arc::clone(&memtable), group)).map(|(written, _)| written);
         progress.memtable = Some(memtable);
         progress.sealed = group;
@@ -278,6 +286,13 @@ fn stored_group(tree: &AnyTree, path: &Path, id: StoreId) -> Result<u64, OpenErr
 
 /// One turn of a thread's work; false when the tree is dropped.
 type Work = fn(&AnyTree, &Shared) -> lsm_tree::Result<bool>;
+
+/// Lets every thread of ours that has something to do run before this one. Who waits for it has nothing to do, so it goes on
+/// at full speed when it is needed.
+fn step_back() {
+    // Of the calling thread, on Linux (setpriority(2), NOTES). A host that refuses has its reasons.
+    let _ = rustix::process::setpriority_process(None, NICE);
+}
 
 /// Works until the tree is dropped or something fails.
 fn go_on(tree: &AnyTree, shared: &Shared, work: Work) {
