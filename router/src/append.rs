@@ -192,6 +192,7 @@ impl RouterShard {
 
     /// A conversation's batch failed: nothing of it is promised, and everybody is told.
     fn crash(&mut self, place: Place, failure: &Failure) {
+        self.release(place);
         let landed = self.take_landed(place);
         for flying in &landed {
             self.end_append(place, flying, Err(of_failure(failure)));
@@ -222,9 +223,12 @@ impl RouterShard {
         let head = self.conversations[place].head;
         let next = stored.first().map(Event::seq);
         if next.is_some_and(|next| next != head + 1) || newest > head + stored.len() as u64 {
+            self.release(place);
             return self.doubt(place, self.now.monotonic_ms);
         }
-        if !stored.is_empty() {
+        if stored.is_empty() {
+            self.release(place);
+        } else {
             self.publish(place, stored);
         }
     }

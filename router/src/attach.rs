@@ -149,6 +149,8 @@ impl RouterShard {
             None => (role, 0),
             Some(_) => self.attached_role(place, user, authority)?,
         };
+        // The head in the answer, and what was published before it, fit together.
+        self.release(place);
         let conversation = &mut self.conversations[place];
         if attaches
             && !detached

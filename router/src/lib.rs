@@ -22,6 +22,7 @@ mod counters;
 mod create;
 mod ephemeral;
 mod hash;
+mod held;
 mod lamport;
 mod limits;
 mod mark;

@@ -34,6 +34,10 @@ pub(crate) const CONVERSATION_BYTES: usize = 900;
 pub(crate) const EVENT_FLOOR_BYTES: usize = ITEM_BYTES + CONVERSATION_BYTES;
 /// Transactions of appends under way at once.
 pub(crate) const APPENDS_IN_FLIGHT_MAX: usize = 8;
+/// Conversations of which a batch waits to be published together with the next.
+pub(crate) const HELD_CONVERSATIONS_MAX: usize = 64;
+/// How long a batch waits at most to be published together with the next, in milliseconds: some commits.
+pub(crate) const HELD_MS_MAX: u64 = 3;
 
 /// Store requests under way at once.
 pub(crate) const STORE_REQUESTS_MAX: usize = 512;

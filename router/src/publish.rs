@@ -78,11 +78,42 @@ impl RouterShard {
             conversation.lamport = stamp;
             self.conversations.remember(place, event.clone());
         }
-        self.fan_out(place, &events);
         let changed: BTreeSet<UserId> =
             events.iter().filter_map(|event| self.take_effect(place, event)).collect();
+        let mut all = self.held.take(place);
+        let is_second = !all.is_empty();
+        all.extend(events);
+        if !is_second && changed.is_empty() && self.is_worth_holding(place) {
+            self.held.hold(place, all, self.now.monotonic_ms);
+        } else {
+            self.fan_out(place, &all);
+        }
         if !changed.is_empty() {
             self.recheck(place, &changed);
+        }
+    }
+
+    /// Whether more of the conversation is about to follow, to enough members for them to get both at once.
+    fn is_worth_holding(&self, place: Place) -> bool {
+        let conversation = &self.conversations[place];
+        conversation.has_batch()
+            && conversation.meta().is_some_and(|meta| meta.members >= self.settings.held_members_min)
+            && self.held.has_room()
+            && self.store.has_room_for_appends()
+    }
+
+    /// Publishes what waits in a conversation: whatever is told of it next must come behind that.
+    pub(crate) fn release(&mut self, place: Place) {
+        let held = self.held.take(place);
+        if !held.is_empty() {
+            self.fan_out(place, &held);
+        }
+    }
+
+    /// Publishes what has waited long enough.
+    pub(crate) fn flush_held(&mut self) {
+        while let Some(place) = self.held.due(self.now.monotonic_ms) {
+            self.release(place);
         }
     }
 

@@ -61,6 +61,7 @@ impl RouterShard {
 
     /// There is no such conversation, or not any more: forgets all of it.
     pub(crate) fn vanish(&mut self, place: Place) {
+        self.release(place);
         self.withdraw_all(place);
         self.conversations.clear_recent(place);
         self.conversations.clear_members(place);

@@ -21,6 +21,9 @@ pub struct Settings {
     pub pending_bytes_max: usize,
     /// Members above which receipts tell counts in place of users.
     pub large_members: u64,
+    /// Members from which on what is stored is published together with what is stored right behind it: a packet less for each
+    /// member is worth the time of a commit.
+    pub held_members_min: u64,
     /// How long after it was last heard a user counts as online, in milliseconds.
     pub offline_ms: u64,
     /// How often changes of presence are told, in milliseconds.
@@ -41,6 +44,7 @@ impl Default for Settings {
             watched_max: 1_000_000,
             pending_bytes_max: 64 << 20,
             large_members: 100,
+            held_members_min: 8,
             offline_ms: 60_000,
             presence_batch_ms: 500,
             receipt_batch_ms: 200,

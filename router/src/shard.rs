@@ -16,6 +16,7 @@ use crate::conversation::Place;
 use crate::conversations::Conversations;
 use crate::create::Creation;
 use crate::hash::Keys;
+use crate::held::Held;
 use crate::lamport::Lamport;
 use crate::limits::{
     APPENDS_MAX, APPENDS_SOFT, ATTACHES_MAX, OPENINGS_MAX, READS_MAX, READS_SOFT, RETURNED_SOFT, WAITING_MAX,
@@ -74,6 +75,8 @@ pub struct RouterShard {
     pub(crate) reads: VecDeque<(Read, Request)>,
     pub(crate) attaches: Attaches,
     pub(crate) behind: Behind,
+    /// Events that are published together with the next ones.
+    pub(crate) held: Held,
     pub(crate) announcements: Announcements,
     pub(crate) marks: Marks,
     pub(crate) receipts: Receipts,
@@ -120,6 +123,7 @@ impl RouterShard {
             reads: VecDeque::new(),
             attaches: Attaches::default(),
             behind: Behind::default(),
+            held: Held::default(),
             announcements: Announcements::default(),
             marks: Marks::default(),
             receipts: Receipts::default(),
@@ -256,6 +260,7 @@ impl RouterShard {
         for (id, request) in self.store.retry(now_ms) {
             self.outgoing.push(Operation::Store(id, request));
         }
+        self.flush_held();
         self.flush_offline();
         self.flush_typing();
         self.flush_receipts();
@@ -309,6 +314,7 @@ impl RouterShard {
             self.marks.deadline(),
             self.seen.deadline(),
             self.behind.deadline(),
+            self.held.deadline(),
             self.doubts.first().map(|&(due, _)| due),
             self.announces().then_some(self.now.monotonic_ms),
         ];
@@ -334,6 +340,7 @@ impl RouterShard {
             && self.reads.is_empty()
             && self.doubts.is_empty()
             && self.behind.is_empty()
+            && self.held.is_empty()
             && self.announcements.is_empty()
             && self.marks.is_empty()
             && self.seen.is_empty()
@@ -395,6 +402,12 @@ impl RouterShard {
         for (gateway, place) in self.behind.iter() {
             assert!(self.conversations[place].interest.contains(&gateway), "only the interested are behind");
         }
+        for (place, seq) in self.held.iter() {
+            let conversation = &self.conversations[place];
+            assert_eq!(seq, conversation.head, "what waits ends where the log does");
+            assert!(!conversation.appends.is_empty(), "what waits, waits for a batch");
+        }
+        self.held.invariants();
         self.conversations.invariants();
         self.outgoing.invariants();
         self.store.invariants();

@@ -61,6 +61,7 @@ impl Chaos {
     fn new(seed: u64) -> Self {
         let mut chance = Chance(seed);
         let settings = Settings {
+            held_members_min: 2,
             conversations_idle_max: chance.below(4) as u32,
             members_max: chance.pick(&[1, 1_000_000]),
             recent_bytes_max: chance.pick(&[0, 3_000, 1 << 20]),

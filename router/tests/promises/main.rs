@@ -13,5 +13,6 @@ mod presence;
 mod receipt;
 mod roles;
 mod session;
+mod together;
 mod typing;
 mod world;

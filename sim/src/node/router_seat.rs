@@ -34,7 +34,7 @@ struct Returned {
 
 fn settings(weather: &Weather) -> Settings {
     let offline_ms = u64::from(weather.tuning.heartbeat_ms) * 2;
-    Settings { offline_ms, large_members: 4, ..Settings::default() }
+    Settings { offline_ms, large_members: 4, held_members_min: 2, ..Settings::default() }
 }
 
 impl RouterSeat {
