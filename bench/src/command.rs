@@ -35,13 +35,21 @@ struct Scenario<T: Args> {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Clients connect as fast as they are let, drop all at once, and come back with their tickets
     Storm(Scenario<storm::StormOptions>),
+    /// Many sessions with heartbeats alone: bytes each, CPU time a connection-second
     Idle(Scenario<idle::IdleOptions>),
+    /// Many conversations at a rate: ack and delivery latency, CPU time and system calls a delivery
     Rooms(Scenario<rooms::RoomsOptions>),
+    /// One conversation of up to 500,000 online members: time from a send to its last delivery
     Fanout(Scenario<fanout::FanoutOptions>),
+    /// Slow readers among fast ones: what the server holds for them, and what the fast ones notice
     Slow(Scenario<slow::SlowOptions>),
+    /// Appends a second and their acks, in one hot conversation or many cold ones, against the store's syncs
     Durable(Scenario<durable::DurableOptions>),
+    /// Pages at the head and deep in logs of 10^2 to 10^7 events
     History(Scenario<history::HistoryOptions>),
+    /// What other servers do, too, measured alike: connect, be idle, send to rooms
     Broadcast(Scenario<broadcast::BroadcastOptions>),
     /// The bare kernel on the same kind of sockets, and the bare disk: the denominator of every ratio
     Floor(Scenario<floor::Arguments>),

@@ -5,6 +5,7 @@ pub mod bare;
 mod client;
 mod crowd;
 mod measure;
+mod store;
 mod sync;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub use self::bare::By;
 pub use self::measure::{
     AcceptFloor, EchoFloor, FloorSettings, IdleFloor, SendFloor, accept, echo, idle, send,
 };
+pub use self::store::{StoreFloor, StoreLoad, store};
 pub use self::sync::{SyncFloor, sync};
 use crate::command::Failure;
 use crate::options::Options;
@@ -37,7 +39,10 @@ pub struct Arguments {
     /// Connections that do nothing, for the kernel's memory
     #[arg(long, value_name = "NUMBER", default_value_t = 50_000)]
     idle_sockets: u32,
-    /// Length of a message or an append, in bytes
+    /// Conversations of the embedded engine
+    #[arg(long, value_name = "NUMBER", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    conversations: u32,
+    /// Length of a message or an append, in bytes; of a body, for the engine
     #[arg(long, value_name = "BYTES", default_value_t = 200)]
     bytes: usize,
     /// Sends a second over all connections; 0 for as many as can be
@@ -68,6 +73,8 @@ enum PartOf {
     Echo,
     /// The fsync loop, in the data directory
     Sync,
+    /// The embedded engine alone, its batches in a row, in the data directory
+    Store,
     /// Kernel memory of idle sockets
     Idle,
 }
@@ -139,6 +146,10 @@ fn measure_part(
             echo_part(arguments.rounds, &FloorSettings { rate: arguments.echoes, ..*settings }, report)
         }
         PartOf::Sync => sync_part(options.server.data.clone(), settings, report),
+        PartOf::Store => {
+            report.setting("conversations", arguments.conversations);
+            store_part(options.server.data.clone(), arguments, settings, report)
+        }
         PartOf::Idle => {
             report.setting("idle_sockets", arguments.idle_sockets);
             idle_part(&FloorSettings { sockets: arguments.idle_sockets, ..*settings }, report)
@@ -218,6 +229,35 @@ fn sync_part(
         report.latency(&format!("sync_of_{name}"), &floor.latency);
         report.figure(&format!("syncs_of_{name}_per_second"), floor.per_second);
     }
+    report.setting("batch_appends", BATCH_EVENTS);
+    Ok(())
+}
+
+fn store_part(
+    directory: Option<PathBuf>,
+    arguments: &Arguments,
+    settings: &FloorSettings,
+    report: &mut Report,
+) -> Result<(), ServerError> {
+    let directory = directory.unwrap_or_else(std::env::temp_dir);
+    let (mut latency, mut per_second, mut cpu_us) = (Latency::new(), Vec::new(), Vec::new());
+    for _ in 0..arguments.rounds {
+        let fresh = tempfile::tempdir_in(&directory).map_err(ServerError::of_file(&directory))?;
+        let load = StoreLoad {
+            conversations: arguments.conversations,
+            batch: BATCH_EVENTS,
+            bytes: settings.bytes,
+            time: settings.time,
+            seed: settings.seed,
+        };
+        let floor = store(fresh.path(), &load)?;
+        latency.merge(&floor.latency);
+        per_second.push(floor.per_second);
+        cpu_us.push(floor.cpu_us);
+    }
+    report.latency("store_batch", &latency);
+    report.figure("store_appends_per_second", median(per_second.into_iter()));
+    report.figure("store_cpu_us_per_append", median(cpu_us.into_iter()));
     report.setting("batch_appends", BATCH_EVENTS);
     Ok(())
 }
