@@ -19,6 +19,8 @@ const FILL_STEPS: u32 = 8;
 const LEAVE: u32 = FILL_STEPS + 1;
 /// Steps of a cycle: the number of a step counts on from cycle to cycle, since the same twice says nothing.
 const CYCLE_STEPS: u32 = LEAVE + 1;
+/// How long the server may take to come to rest when its sessions have gone.
+const REST: Duration = Duration::from_secs(20);
 /// Lateness of the generator's own timers from which on it is a bottleneck, in microseconds: idle clients have time.
 const LAG_US_MAX: u64 = 1_000_000;
 
@@ -193,6 +195,7 @@ impl Idle<'_> {
         while now.metrics.sum("murmuring_connections") > 0.0 && patience.elapsed() < super::SETTLING {
             now = self.server.sample_settled().map_err(Failure::failed)?;
         }
+        now = self.come_to_rest(now)?;
         let growth = now.since(&self.empty);
         self.report.point(
             "memory_after",
@@ -206,6 +209,19 @@ impl Idle<'_> {
         let bytes = now.server.map_or(0, |usage| usage.anonymous_bytes);
         self.report.figure(&format!("server_bytes_after_cycle_{}", cycle + 1), bytes as f64);
         Ok(())
+    }
+
+    /// The sample of the least memory in a while: the store has yet to write out when everyone was heard last.
+    fn come_to_rest(&mut self, mut least: Sample) -> Result<Sample, Failure> {
+        let bytes = |sample: &Sample| sample.server.map(|usage| usage.anonymous_bytes);
+        let begin = Instant::now();
+        while begin.elapsed() < REST {
+            let now = self.server.sample_settled().map_err(Failure::failed)?;
+            if bytes(&now) <= bytes(&least) {
+                least = now;
+            }
+        }
+        Ok(least)
     }
 
     fn conclude(self, options: &Options) -> Result<(), Failure> {
