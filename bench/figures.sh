@@ -29,7 +29,7 @@ measure() {
 # Each scenario in the same minutes as what it is divided by.
 rounds() {
     for _ in $(seq "${ROUNDS:-3}"); do
-        measure floor accept --sockets 18000 --rounds 1
+        measure floor accept --rounds 1
         measure storm --clients 60000
         measure floor send --rounds 1
         measure floor send --sends 100000 --rounds 1
@@ -61,7 +61,7 @@ sizes() {
         measure fanout --members 10000 --rate 4
     done
     measure fanout --members 100000 --rate 0.4 --time 30
-    measure fanout --members 300000 --rate 0.1 --time 60
+    measure fanout --members 300000 --rate 0.2 --time 30
 }
 
 history() { measure history --power 7; }
@@ -77,7 +77,7 @@ million() { measure idle --clients 1000000 --hold 120 --cycles 3; }
 held() { measure idle --clients 1000000 --hold "${HOLD:-1800}"; }
 
 most() {
-    measure idle --clients 2000000 --hold 300
+    measure idle --clients 2000000 --hold 180
     measure idle --clients "${MOST:-2600000}" --hold 120
 }
 
