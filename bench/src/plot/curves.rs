@@ -7,6 +7,9 @@ use crate::report::{Line, Summary};
 
 const SESSIONS: Axis = Axis { label: "sessions", unit: Unit::Count };
 
+/// What lies no farther apart on the axis was measured at the same place.
+const ALIKE: f64 = 1.03;
+
 /// Every chart that has a curve with two points or more. Of runs that measured the same, each adds its points.
 pub(super) fn charts(lines: &[Line]) -> Vec<Chart> {
     let all = [memory(lines), latency(lines), fan_out(lines), history(lines)];
@@ -30,8 +33,10 @@ fn memory(lines: &[Line]) -> Chart {
 }
 
 fn latency(lines: &[Line]) -> Chart {
+    let in_memory = |line: &Line| line.settings.get("engine").is_some_and(|engine| engine == "memory");
+    let durable: Vec<Line> = lines.iter().filter(|line| !in_memory(line)).cloned().collect();
     let curve =
-        |label, y| series(lines, "rooms", "latency_by_rate", label, "deliveries_per_second", y, |_| true);
+        |label, y| series(&durable, "rooms", "latency_by_rate", label, "deliveries_per_second", y, |_| true);
     let echo = |line: &Line| {
         let rate = line.settings.get("echoes_per_second")?.as_f64()?;
         Some((rate, line.latencies.get("echo")?.p99_us as f64))
@@ -104,11 +109,20 @@ fn series(
     sorted(label, points.filter_map(|point| Some((*point.get(x)?, *point.get(y)?))).collect())
 }
 
-/// In the order of x; what a logarithmic axis has no place for is left out.
+/// In the order of x; what a logarithmic axis has no place for is left out, and of what was measured several times the
+/// median stands.
 fn sorted(label: &str, mut points: Vec<(f64, f64)>) -> Curve {
     points.retain(|(x, y)| *x > 0.0 && *y > 0.0);
     points.sort_by(|one, other| one.0.total_cmp(&other.0));
-    Curve { label: label.to_owned(), points }
+    let mut medians = Vec::new();
+    while let Some(&(first, _)) = points.first() {
+        let alike = points.iter().take_while(|(x, _)| *x <= first * ALIKE).count();
+        let mut group: Vec<(f64, f64)> = points.drain(..alike).collect();
+        let (x, _) = group[alike / 2];
+        group.sort_by(|one, other| one.1.total_cmp(&other.1));
+        medians.push((x, group[alike / 2].1));
+    }
+    Curve { label: label.to_owned(), points: medians }
 }
 
 /// Those that have points.
@@ -150,6 +164,12 @@ mod tests {
         assert_eq!(charts[0].name, "memory");
         assert_eq!(charts[0].curves.len(), 2);
         assert_eq!(charts[0].curves[0].points, [(100.0, 9.0), (200.0, 9.0)]);
+    }
+
+    #[test]
+    fn of_what_was_measured_several_times_the_median_stands() {
+        let points = vec![(100.0, 5.0), (200.0, 1.0), (101.0, 9.0), (102.0, 7.0), (0.0, 3.0)];
+        assert_eq!(sorted("", points).points, [(101.0, 7.0), (200.0, 1.0)]);
     }
 
     #[test]

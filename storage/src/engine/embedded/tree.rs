@@ -290,8 +290,11 @@ type Work = fn(&AnyTree, &Shared) -> lsm_tree::Result<bool>;
 /// Lets every thread of ours that has something to do run before this one. Who waits for it has nothing to do, so it goes on
 /// at full speed when it is needed.
 fn step_back() {
+    use rustix::process::{getpriority_process, setpriority_process};
     // Of the calling thread, on Linux (setpriority(2), NOTES). A host that refuses has its reasons.
-    let _ = rustix::process::setpriority_process(None, NICE);
+    if getpriority_process(None).is_ok_and(|nice| nice < NICE) {
+        let _ = setpriority_process(None, NICE);
+    }
 }
 
 /// Works until the tree is dropped or something fails.
