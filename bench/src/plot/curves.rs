@@ -16,9 +16,18 @@ pub(super) fn charts(lines: &[Line]) -> Vec<Chart> {
     all.into_iter().filter(|chart| chart.curves.iter().any(|curve| curve.points.len() > 1)).collect()
 }
 
+/// Of the run with the most sessions: in small ones the pools of a process are most of its memory.
 fn memory(lines: &[Line]) -> Chart {
     let first = |point: &BTreeMap<String, f64>| point.get("cycle").is_none_or(|cycle| *cycle <= 1.0);
-    let curve = |label, y| series(lines, "idle", "memory", label, "sessions", y, first);
+    let sessions = |line: &&Line| line.settings.get("clients").and_then(serde_json::Value::as_u64);
+    let largest: Vec<Line> = lines
+        .iter()
+        .filter(|line| line.scenario == "idle")
+        .max_by_key(sessions)
+        .cloned()
+        .into_iter()
+        .collect();
+    let curve = |label, y| series(&largest, "idle", "memory", label, "sessions", y, first);
     Chart {
         name: "memory",
         title: "Memory by connections",
