@@ -82,7 +82,7 @@ pub fn store(directory: &Path, load: &StoreLoad) -> Result<StoreFloor, ServerErr
 }
 
 fn key_of(number: u32) -> ConversationKey {
-    let conversation = ConversationId::parse(&format!("floor-{number}")).expect("an id");
+    let conversation = ConversationId::parse(format!("floor-{number}")).expect("an id");
     ConversationKey { tenant: Tenant::default_tenant(), conversation }
 }
 
