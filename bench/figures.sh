@@ -3,7 +3,7 @@
 #
 #   bench/figures.sh FILE.jsonl [PART ...]        all parts when none is named, in an hour and a half
 #
-# Parts: rounds (each figure beside its floor, ROUNDS times, 3 by default), sizes (rooms of 10 to 300,000 members),
+# Parts: rounds (each figure beside its floor, ROUNDS times, 3 by default), sizes (rooms of 2 to 300,000 members),
 # history (logs of 10^2 to 10^7 events), idle (10,000 and 100,000 sessions), million (a million, three times), held (a million
 # for HOLD seconds, 1,800 by default), most (two million, then MOST, 2,600,000 by default), peers (other servers: bench/peers.sh).
 #
