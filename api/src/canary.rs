@@ -91,6 +91,7 @@ impl Canary {
         let perches: Vec<_> =
             canary.delivered.iter().map(|(key, highest)| Perch::new(*key, highest)).collect();
         let perches = Arc::new(perches);
+        context.opened().await;
         loop {
             canary.flying.store(true, Ordering::Relaxed);
             let fault = fly_once(context, &perches).await.err();

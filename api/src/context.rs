@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use protocol::error::{ErrorCode, Refusal};
 use protocol::id::UserKey;
+use tokio::sync::watch;
 
 use crate::calls::Calls;
 use crate::canary::Canary;
@@ -21,10 +23,15 @@ pub(crate) struct Context {
     pub(crate) authenticate: Authenticate,
     pub(crate) api_keys: ApiKeys,
     pub(crate) metrics: Arc<Registry>,
+    /// The router shards are there.
+    open: watch::Sender<bool>,
     draining: AtomicBool,
     started: Instant,
     rates: Mutex<Rates>,
 }
+
+/// After so many milliseconds a caller may find the server open.
+const OPENING_RETRY_MS: u32 = 1_000;
 
 impl Context {
     pub(crate) fn new(
@@ -36,6 +43,7 @@ impl Context {
         let canary = Canary::new(calls.routers());
         let api_keys = ApiKeys::new(&settings.api_keys);
         let rates = Rates::new(settings.limits.sends_per_second, settings.limits.sends_burst);
+        let open = watch::Sender::new(!settings.begins_closed);
         Self {
             settings,
             calls,
@@ -43,6 +51,7 @@ impl Context {
             authenticate,
             api_keys,
             metrics,
+            open,
             draining: AtomicBool::new(false),
             started: Instant::now(),
             rates: Mutex::new(rates),
@@ -55,6 +64,24 @@ impl Context {
         rates.take(user, self.started.elapsed()).map_err(Failure::from)
     }
 
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// Whether there is anybody to ask: before, every call is refused.
+    pub(crate) fn check_open(&self) -> Result<(), Failure> {
+        if *self.open.borrow() {
+            return Ok(());
+        }
+        let refusal = Refusal::retry(ErrorCode::Unavailable, NOT_OPEN, OPENING_RETRY_MS);
+        Err(Failure::from(refusal))
+    }
+
+    pub(crate) async fn opened(&self) {
+        // The sender is this context's: it does not go away.
+        let _ = self.open.subscribe().wait_for(|open| *open).await;
+    }
+
     pub(crate) fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
@@ -63,6 +90,9 @@ impl Context {
         self.draining.load(Ordering::Relaxed)
     }
 }
+
+/// What callers are told before the server is open.
+pub(crate) const NOT_OPEN: &str = "the store does not answer yet; the server goes on trying";
 
 /// Milliseconds since the Unix epoch; 0 when the clock stands before it.
 pub(crate) fn unix_ms() -> u64 {

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::context::Context;
+use crate::context::{Context, NOT_OPEN};
 use crate::metrics::CONTENT_TYPE;
 
 /// The process answers.
@@ -20,6 +20,8 @@ pub(crate) async fn alive() -> Json<Value> {
 pub(crate) async fn ready(State(context): State<Arc<Context>>) -> Response {
     let readiness = if context.is_draining() {
         Err("the server drains".to_owned())
+    } else if context.check_open().is_err() {
+        Err(NOT_OPEN.to_owned())
     } else {
         // One flight may be under way already.
         context.canary.ready(2 * context.settings.canary_timeout).await

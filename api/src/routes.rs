@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::HttpBody as _;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use protocol::error::ErrorCode;
 
@@ -18,6 +18,9 @@ use crate::{conversations, health, members, messages, openapi, users};
 
 /// One call: a method on a path, and what answers it.
 pub(crate) type Route = (Method, &'static str, MethodRouter<Arc<Context>>);
+
+/// What there is to ask.
+const OPENAPI: &str = "/v1/openapi.json";
 
 /// Every call there is.
 pub(crate) fn all() -> Vec<Route> {
@@ -41,7 +44,7 @@ pub(crate) fn all() -> Vec<Route> {
         (Method::GET, "/healthz", get(health::alive)),
         (Method::GET, "/readyz", get(health::ready)),
         (Method::GET, "/metrics", get(health::metrics)),
-        (Method::GET, "/v1/openapi.json", get(openapi::serve)),
+        (Method::GET, OPENAPI, get(openapi::serve)),
     ]
 }
 
@@ -52,8 +55,19 @@ pub(crate) fn router(context: Arc<Context>) -> Router {
         .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&context), refuse_while_closed))
         .layer(from_fn(tell_of_close))
         .with_state(context)
+}
+
+/// Before the server is open it answers those who operate it, and says what there is to ask; calls have to wait.
+async fn refuse_while_closed(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let asks_routers = path.starts_with("/v1/") && path != OPENAPI;
+    match context.check_open() {
+        Err(failure) if asks_routers => failure.into_response(),
+        _ => next.run(request).await,
+    }
 }
 
 /// An answer that leaves a body unread ends its connection (RFC 9112, section 9.6). A client that is not told so sends its

@@ -79,6 +79,11 @@ impl Handle {
         self.local_addr
     }
 
+    /// The router shards take envelopes from now on: for a server that began closed.
+    pub fn open(&self) {
+        self.context.open();
+    }
+
     /// `/readyz` says no from now on; everything else goes on.
     pub fn drain(&self) {
         self.context.start_draining();

@@ -31,6 +31,8 @@ pub struct Settings {
     pub canary_timeout: Duration,
     /// How long requests under way may take after [`crate::Handle::shutdown`].
     pub shutdown_timeout: Duration,
+    /// True: `/readyz` says no and calls are answered `unavailable` until [`crate::Handle::open`].
+    pub begins_closed: bool,
 }
 
 impl Settings {
@@ -57,6 +59,7 @@ impl Settings {
             canary_interval: Duration::from_secs(10),
             canary_timeout: Duration::from_secs(3),
             shutdown_timeout: Duration::from_secs(10),
+            begins_closed: false,
         }
     }
 }

@@ -45,6 +45,7 @@ pub(crate) const fn of_failure(failure: &Failure) -> Refusal {
         Failure::Fenced
         | Failure::Unavailable
         | Failure::Unknown
+        | Failure::Refused(_)
         | Failure::Poisoned(_)
         | Failure::Damaged(_) => STORE_AWAY,
     }

@@ -3,6 +3,8 @@
 //!
 //! Bounds, all asserted where a commit is built: key ≤ 1 KB, value < 100 KB, writes of one commit < 1 MB.
 
+use std::fmt;
+
 /// Bytes of an ordered key.
 pub type Key = Vec<u8>;
 /// Bytes of a value.
@@ -103,14 +105,54 @@ pub fn take_pairs<E>(
 /// Why an engine could not do it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineError {
-    /// A key that the transaction had read was changed: run it again (FoundationDB 1020).
+    /// A key that the transaction had read was changed: run it again (FoundationDB 1020 `not_committed`).
     Conflict,
-    /// The commit may or may not have happened: run it again, the client ids tell (FoundationDB 1021).
+    /// The commit may or may not have happened: run it again, the client ids tell (1021 `commit_unknown_result`).
     Unknown,
-    /// The transaction took too long: run it again (FoundationDB 1007).
+    /// The transaction read too long: run it again (1007 `transaction_too_old`).
     TooOld,
+    /// The engine's own servers have not caught up: run it again (1037 `process_behind`, 1009 `future_version`).
+    Behind,
+    /// The engine asks for patience: run it again (1213 `tag_throttled` and its like).
+    Busy,
+    /// The limit of time ended it (1031 `transaction_timed_out`). A commit may have happened, or happen later.
+    TimedOut,
     /// The engine is away for now; nothing was done.
     Unavailable,
+    /// The commit, a key or a value is larger than the engine takes (2101 to 2103): nothing was done.
+    TooLarge,
+    /// The engine refuses this, and would again: one sentence. Nothing was done.
+    Refused(String),
     /// The engine can't go on: a failed sync, a full disk, damage. Nothing is taken any more.
     Poisoned(String),
 }
+
+impl EngineError {
+    /// A word for metrics and logs: FoundationDB's own where it has one.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Conflict => "not_committed",
+            Self::Unknown => "commit_unknown_result",
+            Self::TooOld => "transaction_too_old",
+            Self::Behind => "process_behind",
+            Self::Busy => "throttled",
+            Self::TimedOut => "transaction_timed_out",
+            Self::Unavailable => "unavailable",
+            Self::TooLarge => "transaction_too_large",
+            Self::Refused(_) => "refused",
+            Self::Poisoned(_) => "poisoned",
+        }
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(why) | Self::Poisoned(why) => f.write_str(why),
+            other => f.write_str(other.name()),
+        }
+    }
+}
+
+impl std::error::Error for EngineError {}

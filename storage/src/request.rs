@@ -304,6 +304,8 @@ pub enum Failure {
     Unavailable,
     /// It may or may not have been stored, and no retry could tell within the limits: the same request again will.
     Unknown,
+    /// The store refuses this request, and would again; one sentence for the log. Nothing was stored.
+    Refused(String),
     /// The store can't go on; one sentence for the log.
     Poisoned(String),
     /// A record does not agree with its checksum or its key; one sentence for the log.

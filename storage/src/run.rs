@@ -10,6 +10,11 @@ use crate::transaction::{Reply, Step, Transaction};
 
 /// Runs a request. Its commits are visible, and durable after the next [`Engine::sync`].
 pub fn run(engine: &mut Engine, request: Request) -> Outcome {
+    #[cfg(feature = "foundationdb")]
+    if let Engine::Foundationdb(engine) = engine {
+        // Others may commit between its reads and its commit: one transaction of the cluster spans both.
+        return engine.run(request);
+    }
     let (mut transaction, mut step) = Transaction::begin(request);
     loop {
         let result = match step {

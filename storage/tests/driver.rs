@@ -43,7 +43,7 @@ impl Running {
 
 #[test]
 fn every_request_is_answered_once_and_in_order_and_what_was_answered_is_durable() {
-    for mut store in Store::each() {
+    for mut store in Store::of_this_process() {
         let of = conversation("c");
         let engine = std::mem::replace(&mut store.engine, Store::memory().engine);
         let running = start(engine, Settings::default());

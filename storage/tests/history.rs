@@ -303,6 +303,15 @@ fn the_embedded_engine_answers_as_the_model_does() {
 }
 
 #[test]
+fn foundationdb_answers_as_the_model_does() {
+    with_seeds(3, |seed| {
+        if let Some(store) = Store::foundationdb() {
+            run_history(store, seed, 150);
+        }
+    });
+}
+
+#[test]
 fn one_tenant_never_sees_anothers() {
     for mut store in Store::each() {
         let mine = conversation("shared-name");

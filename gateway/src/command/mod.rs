@@ -5,10 +5,12 @@ mod check;
 mod config;
 mod conversation;
 mod event_line;
+mod migrate;
 mod plan;
 mod send;
 mod serve;
 mod socket;
+mod stores;
 mod tail;
 mod token;
 mod verify;
@@ -65,6 +67,9 @@ struct Configuration {
     /// memory, embedded or foundationdb [store.engine]
     #[arg(long, global = true, value_name = "ENGINE")]
     engine: Option<String>,
+    /// FoundationDB's cluster file [store.cluster_file]
+    #[arg(long, global = true, value_name = "FILE")]
+    cluster_file: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,6 +99,9 @@ enum Command {
     /// Prove that the store is whole
     #[command(after_help = verify::HELP)]
     Verify,
+    /// Copy the whole store from one engine into another
+    #[command(after_help = migrate::HELP)]
+    Migrate(migrate::Migrate),
     /// Compare this host with what the configuration needs
     #[command(after_help = check::HELP)]
     Check,
@@ -172,6 +180,7 @@ fn run(configuration: &Configuration, command: Command) -> Result<(), Failure> {
         Command::Send(send) => send.run(&configuration.load()?),
         Command::Tail(tail) => tail.run(&configuration.load()?),
         Command::Verify => verify::run(&configuration.load()?),
+        Command::Migrate(migrate) => migrate.run(&configuration.load()?),
         Command::Check => check::run(&configuration.load()?),
         Command::Plan(plan) => plan.run(&configuration.load()?),
     }
@@ -185,6 +194,7 @@ impl Configuration {
             ("--data", "store.path", &self.data),
             ("--shards", "core.shards", &self.shards),
             ("--engine", "store.engine", &self.engine),
+            ("--cluster-file", "store.cluster_file", &self.cluster_file),
         ];
         let given = |(flag, key, value): (_, _, &Option<String>)| Some((flag, key, value.clone()?));
         Sources {
@@ -229,12 +239,13 @@ mod tests {
 
     #[test]
     fn every_flag_of_the_configuration_names_a_key_that_takes_it() {
-        let line = "murmuring serve --data d --listen 127.0.0.1:1 --api-listen 127.0.0.1:2 --shards 3 --engine memory";
+        let line = "murmuring serve --data d --listen 127.0.0.1:1 --api-listen 127.0.0.1:2 --shards 3 --engine memory --cluster-file f";
         let parsed = CommandLine::try_parse_from(line.split(' ')).unwrap();
         let sources = Sources { environment: Vec::new(), ..parsed.configuration.sources() };
-        assert_eq!(sources.flags.len(), 5);
+        assert_eq!(sources.flags.len(), 6);
         let config = load(&sources).unwrap();
         assert_eq!((config.store.path.as_str(), config.core.shards), ("d", 3));
+        assert_eq!(config.store.cluster_file, "f");
         assert_eq!((config.listen.client.port(), config.listen.api.port()), (1, 2));
     }
 }

@@ -75,9 +75,24 @@ const API_KEY_BYTES_ADVISED: usize = 16;
 /// RFC 2104, section 3: a key shorter than the hash's output weakens the MAC.
 const TICKET_SECRET_BYTES_MIN: usize = 32;
 
+/// Longest prefix of the keys in a cluster, in bytes: with it the longest key stays far below the cluster's 10,000.
+const KEY_PREFIX_BYTES_MAX: usize = 64;
+
 fn check_store(config: &Config, wrong: &mut impl FnMut(&str, String)) {
-    if config.store.engine == EngineKind::Foundationdb {
-        wrong("store.engine", "foundationdb is not in this build; use embedded or memory".to_owned());
+    if config.store.engine == EngineKind::Foundationdb && !cfg!(feature = "foundationdb") {
+        wrong(
+            "store.engine",
+            "foundationdb is not in this build: `cargo build --release --features foundationdb` makes one that has it, \
+             where libfdb_c and libclang are installed; or use embedded or memory"
+                .to_owned(),
+        );
+    }
+    let prefix = config.store.key_prefix.len();
+    if prefix > KEY_PREFIX_BYTES_MAX {
+        wrong(
+            "store.key_prefix",
+            format!("has {prefix} bytes; it is in every key, so {KEY_PREFIX_BYTES_MAX} at most"),
+        );
     }
     if config.store.path.is_empty() {
         wrong("store.path", "the data directory has no name".to_owned());
@@ -88,6 +103,13 @@ fn check_store(config: &Config, wrong: &mut impl FnMut(&str, String)) {
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
+    if config.store.engine == EngineKind::Foundationdb && config.auth.ticket_secret.is_empty() {
+        warnings.push(
+            "auth.ticket_secret is empty: resume tickets of this node are good at this node alone, and a cluster may have \
+             others"
+                .to_owned(),
+        );
+    }
     let secret = config.auth.hs256_secret.reveal().len();
     if secret > 0 && secret < HS256_SECRET_BYTES_ADVISED {
         warnings.push(format!(

@@ -188,8 +188,11 @@ sections! {
         engine: EngineKind = EngineKind::Embedded,
         /// The data directory: the embedded store, and what `serve` generates and keeps.
         path: String = String::from("data"),
-        /// FoundationDB's cluster file.
+        /// FoundationDB's cluster file. Empty: what its client library finds (FDB_CLUSTER_FILE, ./fdb.cluster,
+        /// /etc/foundationdb/fdb.cluster).
         cluster_file: String = String::new(),
+        /// In front of every key in FoundationDB, at most 64 bytes, so that several stores can share a cluster.
+        key_prefix: String = String::new(),
         /// Memory of the embedded store's caches, in bytes: one half for records asked for by key, one for blocks of tables.
         cache_bytes: u64 = 33_554_432; 1_048_576 to 1_099_511_627_776, "below 1 MiB every read goes to the disk",
         /// Requests that wait for the store's thread at most; past it sends are answered `unavailable`.

@@ -7,6 +7,9 @@ use std::net::SocketAddr;
 
 use ring::setup::SetupError;
 use storage::engine::embedded;
+#[cfg(feature = "foundationdb")]
+use storage::engine::foundationdb::{ConnectError, FormatError};
+use storage::kv::EngineError;
 use storage::request::Failure;
 
 use crate::credentials::CredentialsError;
@@ -23,6 +26,16 @@ pub enum ServeError {
     Setup(SetupError),
     /// The store refused to open or to be claimed.
     Store(embedded::OpenError),
+    /// The store can't be read.
+    Read(EngineError),
+    /// A migration into the store has begun and not ended.
+    Unfinished,
+    /// The client library or the cluster file can't be used.
+    #[cfg(feature = "foundationdb")]
+    Connect(ConnectError),
+    /// What is in the cluster is no store to serve from.
+    #[cfg(feature = "foundationdb")]
+    Format(FormatError),
     /// The store did not take the claim.
     Claim(Failure),
     /// The HTTP API could not listen.
@@ -63,8 +76,14 @@ impl ServeError {
                 !matches!(error, SetupError::AddressInUse { .. } | SetupError::System { .. })
             }
             Self::Descriptors { .. } | Self::Threads { .. } => true,
+            #[cfg(feature = "foundationdb")]
+            Self::Connect(_) | Self::Format(FormatError::Foreign(_)) => true,
+            #[cfg(feature = "foundationdb")]
+            Self::Format(_) => false,
             Self::Ticket(_)
             | Self::Store(_)
+            | Self::Read(_)
+            | Self::Unfinished
             | Self::Claim(_)
             | Self::Api(..)
             | Self::System(..)
@@ -80,6 +99,14 @@ impl fmt::Display for ServeError {
             Self::Ticket(error) => write!(f, "the secret of resume tickets: {error}"),
             Self::Setup(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::Read(error) => write!(f, "the store can't be read: {error}"),
+            Self::Unfinished => f.write_str(
+                "a migration into this store has begun and not ended: run the same `murmuring migrate` again, it goes on",
+            ),
+            #[cfg(feature = "foundationdb")]
+            Self::Connect(error) => error.fmt(f),
+            #[cfg(feature = "foundationdb")]
+            Self::Format(error) => error.fmt(f),
             Self::Claim(error) => write!(f, "the store can't be claimed: {}", claim_words(error)),
             Self::Api(address, error) if error.kind() == io::ErrorKind::AddrInUse => write!(
                 f,
@@ -108,7 +135,7 @@ impl fmt::Display for ServeError {
 
 fn claim_words(failure: &Failure) -> &str {
     match failure {
-        Failure::Poisoned(why) | Failure::Damaged(why) => why,
+        Failure::Poisoned(why) | Failure::Damaged(why) | Failure::Refused(why) => why,
         Failure::Fenced => "another server has taken it over",
         Failure::Unavailable | Failure::Unknown => "it does not answer",
     }

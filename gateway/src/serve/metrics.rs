@@ -3,6 +3,7 @@
 use api::metrics::{Histogram, Metric, Registry, Source, powers_of_two};
 use storage::driver;
 use storage::driver::metrics::{BUCKETS, Metrics, State};
+use storage::setback::NAMES;
 
 use crate::log::Logger;
 
@@ -30,12 +31,22 @@ pub(super) fn publish(registry: &Registry, store: &driver::Handle, logger: &Logg
 
 fn of_store(metrics: &Metrics) -> Vec<Metric> {
     let latency = &metrics.latency;
-    let states = [("healthy", State::Healthy), ("poisoned", State::Poisoned), ("stopped", State::Stopped)];
+    let states = [
+        ("healthy", State::Healthy),
+        ("away", State::Away),
+        ("poisoned", State::Poisoned),
+        ("stopped", State::Stopped),
+    ];
     let state = states.into_iter().map(|(name, state)| {
         let is = if metrics.state() == state { 1.0 } else { 0.0 };
         Metric::gauge("murmuring_store_state", "1 for the store's state.", is).with_label("state", name)
     });
     let mut samples: Vec<Metric> = state.collect();
+    let setbacks = NAMES.into_iter().zip(metrics.setbacks.counts()).map(|(name, count)| {
+        let help = "What a cluster answered to a transaction's step in place of what was asked.";
+        Metric::counter("murmuring_store_setbacks_total", help, count).with_label("error", name)
+    });
+    samples.extend(setbacks);
     samples.extend([
         Metric::counter("murmuring_store_requests_total", "Requests taken by the store.", metrics.requests()),
         Metric::counter(

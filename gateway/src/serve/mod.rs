@@ -1,6 +1,8 @@
 //! `serve`: a whole server in one process, from the configuration to the last flush. What the threads do stands in
 //! `core`, `api` and `storage`; this starts, watches and stops them.
 
+#[cfg(feature = "foundationdb")]
+mod cluster;
 mod error;
 mod metrics;
 mod node;
@@ -19,6 +21,8 @@ use std::time::{Duration, Instant};
 use ring::signal::{Signal, Signals};
 use storage::fault;
 
+#[cfg(feature = "foundationdb")]
+pub use cluster::connect;
 pub use error::ServeError;
 pub(crate) use preflight::try_threads;
 pub use store::open_embedded;
@@ -54,7 +58,7 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         logger.warn("the supervisor of NOTIFY_SOCKET can't be reached", &[("error", &error)]);
         Supervisor::nobody()
     });
-    let mut node = Node::start(config, &logger, &signals)?;
+    let mut node = Node::start(config, &logger, &signals, || supervisor.starting())?;
     node.look_after();
     say_ready(&node, &logger);
     supervisor.ready();

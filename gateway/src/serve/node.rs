@@ -72,19 +72,26 @@ struct Start {
 }
 
 impl Node {
-    /// Starts every thread; on return the node accepts connections.
-    pub(super) fn start(config: &Config, logger: &Logger, signals: &Signals) -> Result<Self, ServeError> {
+    /// Starts every thread; on return the node accepts connections. The API answers before, for those who want to know
+    /// what the node waits for; `waiting` is called often while the store is opened.
+    pub(super) fn start(
+        config: &Config,
+        logger: &Logger,
+        signals: &Signals,
+        waiting: impl FnMut(),
+    ) -> Result<Self, ServeError> {
         probe::probe().ring?;
         let cpus = cpu::allowed().map_err(|error| ServeError::System("the list of CPUs", error))?;
         let shards = settings::shards(config, cpus.len());
         let authenticator = Arc::new(authenticator(config, logger)?);
         let mut listeners = listen(config, shards, &cpus)?;
         let client_address = listeners[0][0].address();
-        let (engine, epoch) = open_store(config, logger, signals)?;
         let (to_api, api_inbox) = mpsc::channel(API_ENVELOPES_MAX);
         let exchange = Exchange::new(shards, config.core.mailbox_envelopes as usize, to_api)?;
-        let store = store::start(config, engine, epoch, &exchange)?;
         let registry = Arc::new(Registry::default());
+        let api = start_api(config, &exchange, &authenticator, &registry, api_inbox)?;
+        let (engine, epoch) = open_store(config, logger, signals, waiting)?;
+        let store = store::start(config, engine, epoch, &exchange)?;
         let start = Arc::new(Start {
             config: config.clone(),
             exchange: exchange.clone(),
@@ -98,21 +105,18 @@ impl Node {
             seats: settings::seats(config),
         });
         let echo = listeners[0].get(1).map(Listener::address);
-        let started = start_cores(&start, &mut listeners).and_then(|cores| {
-            Ok((cores, start_api(config, &exchange, &authenticator, &registry, api_inbox)?))
-        });
-        let (cores, api) = match started {
-            Ok(started) => started,
+        let cores = match start_cores(&start, &mut listeners) {
+            Ok(cores) => cores,
             Err(error) => {
                 // The store was opened for nothing: close it in order, so that the next start need not doubt it.
                 let _ = store.stop();
                 return Err(error);
             }
         };
-        logger.info(
-            "accepting",
-            &[("client", &client_address), ("api", &api.local_addr()), ("shards", &shards)],
-        );
+        api.open();
+        let fields: crate::log::Fields<'_> =
+            &[("client", &client_address), ("api", &api.local_addr()), ("shards", &shards)];
+        logger.info("accepting", fields);
         if let Some(echo) = echo {
             logger.warn("echoing for tests", &[("echo", &echo)]);
         }
@@ -151,7 +155,14 @@ impl Node {
         let state = store.metrics().state();
         if state != self.store_state {
             self.store_state = state;
-            self.logger.error("the store changed its state", &[("state", &store::state_name(state))]);
+            let fields: crate::log::Fields<'_> = &[("state", &store::state_name(state))];
+            match state {
+                State::Healthy => self.logger.info("the store is back", fields),
+                _ => self.logger.error("the store changed its state", fields),
+            }
+        }
+        if let Some(why) = store.metrics().setbacks.take_notice() {
+            self.logger.error("the store refused a request", &[("why", &why)]);
         }
     }
 
@@ -289,13 +300,14 @@ fn open_store(
     config: &Config,
     logger: &Logger,
     signals: &Signals,
+    mut waiting: impl FnMut(),
 ) -> Result<(storage::engine::Engine, Epoch), ServeError> {
     let begin = Instant::now();
     let (done, opened) = threads::channel();
-    let config = config.clone();
+    let (config, for_thread) = (config.clone(), logger.clone());
     let open = move || {
         // Nobody listens any more when a signal came: then the process ends.
-        let _ = done.send(store::open(&config));
+        let _ = done.send(store::open(&config, &for_thread));
     };
     let spawned = thread::Builder::new().name("open".into()).spawn(open);
     spawned.map_err(|error| ServeError::System("a thread to open the store", error))?;
@@ -311,6 +323,7 @@ fn open_store(
                 if super::asks_to_stop(signals, Duration::ZERO) {
                     return Err(ServeError::Interrupted);
                 }
+                waiting();
             }
             Err(threads::RecvTimeoutError::Disconnected) => unreachable!("a panic ends the process"),
         }

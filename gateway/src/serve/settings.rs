@@ -142,6 +142,7 @@ pub(super) fn api(config: &Config) -> api::Settings {
         api_keys: config.auth.api_keys.iter().map(|key| key.reveal().to_owned()).collect(),
         limits: client_limits(config),
         shutdown_timeout: API_SHUTDOWN,
+        begins_closed: true,
         ..api::Settings::new(config.listen.api)
     }
 }

@@ -5,23 +5,55 @@ use std::path::Path;
 use storage::driver::{self, Driver, State};
 use storage::engine::embedded::{self, EmbeddedEngine};
 use storage::engine::{Engine, MemoryEngine};
-use storage::request::Epoch;
+use storage::migrate;
+use storage::request::{Epoch, Failure};
 
+#[cfg(feature = "foundationdb")]
+use super::cluster;
 use super::error::ServeError;
 use crate::config::{Config, EngineKind};
 use crate::core::Exchange;
+use crate::log::Logger;
 
-/// Opens the configured engine and makes this process its owner: whoever held it before is fenced.
-pub(super) fn open(config: &Config) -> Result<(Engine, Epoch), ServeError> {
-    let mut engine = match config.store.engine {
-        EngineKind::Memory => Engine::Memory(MemoryEngine::new()),
-        EngineKind::Embedded => Engine::Embedded(open_embedded(config).map_err(ServeError::Store)?),
+/// Opens the configured engine and makes this process its owner: whoever held it before is fenced. A cluster that does not
+/// answer is waited for.
+pub(super) fn open(config: &Config, logger: &Logger) -> Result<(Engine, Epoch), ServeError> {
+    let mut engine = engine(config, logger)?;
+    if migrate::is_unfinished(&mut engine).map_err(ServeError::Read)? {
+        return Err(ServeError::Unfinished);
+    }
+    loop {
+        match storage::claim(&mut engine) {
+            Ok(epoch) => return Ok((engine, epoch)),
+            Err(Failure::Unavailable | Failure::Unknown) if is_elsewhere(&engine) => {
+                logger.warn("the store did not take the claim in time; trying on", &[]);
+            }
+            Err(failure) => return Err(ServeError::Claim(failure)),
+        }
+    }
+}
+
+#[cfg_attr(not(feature = "foundationdb"), expect(unused_variables, reason = "a cluster alone is waited for"))]
+fn engine(config: &Config, logger: &Logger) -> Result<Engine, ServeError> {
+    match config.store.engine {
+        EngineKind::Memory => Ok(Engine::Memory(MemoryEngine::new())),
+        EngineKind::Embedded => Ok(Engine::Embedded(open_embedded(config).map_err(ServeError::Store)?)),
+        #[cfg(feature = "foundationdb")]
+        EngineKind::Foundationdb => Ok(Engine::Foundationdb(cluster::wait_for(config, logger)?)),
+        #[cfg(not(feature = "foundationdb"))]
         EngineKind::Foundationdb => {
             unreachable!("the configuration refuses an engine that is not in this build")
         }
-    };
-    let epoch = storage::claim(&mut engine).map_err(ServeError::Claim)?;
-    Ok((engine, epoch))
+    }
+}
+
+/// Whether an engine can be away and come back.
+const fn is_elsewhere(engine: &Engine) -> bool {
+    match engine {
+        Engine::Memory(_) | Engine::Embedded(_) => false,
+        #[cfg(feature = "foundationdb")]
+        Engine::Foundationdb(_) => true,
+    }
 }
 
 /// Opens the embedded store of the data directory, or makes one.
@@ -61,5 +93,6 @@ pub(super) const fn state_name(state: State) -> &'static str {
         State::Healthy => "healthy",
         State::Poisoned => "poisoned",
         State::Stopped => "stopped",
+        State::Away => "away",
     }
 }

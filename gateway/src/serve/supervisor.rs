@@ -13,6 +13,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What a drain takes beside its deadline: requests under way, and the store's last flush.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
 
+/// How often a supervisor is told that the store is still waited for, and how long that word is good.
+const START_PACE: Duration = Duration::from_secs(10);
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
 /// A supervisor, or nobody.
 #[derive(Debug)]
 pub(super) struct Supervisor {
@@ -54,6 +58,15 @@ impl Supervisor {
     /// Nobody listens.
     pub(super) fn nobody() -> Self {
         Self { socket: None, watchdog: None, told_alive: Instant::now() }
+    }
+
+    /// The store is waited for: a supervisor with less patience is asked for more. Costs a datagram when one is due.
+    pub(super) fn starting(&mut self) {
+        if self.told_alive.elapsed() >= START_PACE {
+            let us = START_PATIENCE.as_micros();
+            self.tell(&format!("EXTEND_TIMEOUT_USEC={us}\nSTATUS=waiting for the store"));
+            self.told_alive = Instant::now();
+        }
     }
 
     /// The server accepts connections, or does so again after [`Supervisor::reloading`].

@@ -1,7 +1,9 @@
 //! What the store thread counts, readable from every thread.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
+
+use crate::setback::Setbacks;
 
 /// How many buckets a latency histogram has.
 pub const BUCKETS: usize = 24;
@@ -16,6 +18,8 @@ pub enum State {
     Poisoned = 1,
     /// The thread has ended.
     Stopped = 2,
+    /// The cluster does not answer: everything is answered `unavailable` until it does.
+    Away = 3,
 }
 
 /// Counts of requests by their time from being handed in to being answered.
@@ -57,6 +61,7 @@ impl Latency {
 #[derive(Debug, Default)]
 pub struct Metrics {
     state: AtomicU8,
+    away: AtomicBool,
     requests: AtomicU64,
     failed: AtomicU64,
     groups: AtomicU64,
@@ -64,6 +69,8 @@ pub struct Metrics {
     syncs: AtomicU64,
     /// From being handed in to being answered.
     pub latency: Latency,
+    /// What a cluster answered in place of what was asked.
+    pub setbacks: Setbacks,
 }
 
 impl Metrics {
@@ -71,14 +78,22 @@ impl Metrics {
     #[must_use]
     pub fn state(&self) -> State {
         match self.state.load(Ordering::Acquire) {
+            0 if self.away.load(Ordering::Acquire) => State::Away,
             0 => State::Healthy,
             1 => State::Poisoned,
             _ => State::Stopped,
         }
     }
 
+    /// For good: from [`State::Poisoned`] nothing leads but [`State::Stopped`].
     pub(super) fn set_state(&self, state: State) {
+        assert!(state != State::Away, "a cluster comes back");
         self.state.fetch_max(state as u8, Ordering::AcqRel);
+    }
+
+    #[cfg(feature = "foundationdb")]
+    pub(super) fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::Release);
     }
 
     pub(super) fn count_group(&self, requests: usize, commits: u64, synced: bool) {

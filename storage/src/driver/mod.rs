@@ -1,25 +1,34 @@
-//! The store thread: takes all requests that wait, runs their transactions, syncs once, and answers.
+//! The store thread. Over an engine of this process it takes all requests that wait, runs their transactions, syncs
+//! once, and answers (`worker.rs`). Over a cluster it has many transactions under way and answers each as it ends
+//! (`flights.rs`).
 //!
-//! Nothing is answered before the sync that makes it durable: neither a commit, nor a read that may have seen one.
-//! After a failed sync the engine takes no commits any more, and everything of that group is answered with
-//! [`Failure::Poisoned`](crate::request::Failure::Poisoned).
+//! Nothing is answered before it is durable: neither a commit, nor a read that may have seen one. After a failed sync the
+//! engine takes no commits any more, and everything of that group is answered with
+//! [`Failure::Poisoned`](crate::request::Failure::Poisoned). While a cluster is away, everything is answered with
+//! [`Failure::Unavailable`](crate::request::Failure::Unavailable) at once.
 
+#[cfg(feature = "foundationdb")]
+mod flights;
+#[cfg(feature = "foundationdb")]
+mod health;
 pub mod metrics;
 mod queue;
+mod removals;
 mod worker;
 
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use protocol::envelope::RouterId;
 
 use crate::engine::Engine;
 use crate::kv::EngineError;
-use crate::request::{Epoch, Outcome, Request, RequestId};
+use crate::request::{Epoch, Failure, Outcome, Request, RequestId};
 
 pub use metrics::{Metrics, State};
-use queue::{Job, Queue};
+use queue::{Asker, Job, Queue};
 use worker::Worker;
 
 /// Takes an outcome to the router shard that asked. Called in the store thread; must not block.
@@ -71,8 +80,13 @@ impl Driver {
         flush: Flush,
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(settings.queue_requests_max));
-        let worker = Worker::new(engine, epoch, settings, Arc::clone(&queue), answer, flush);
-        let thread = thread::Builder::new().name("store".to_owned()).spawn(move || worker.run())?;
+        let of_thread = Arc::clone(&queue);
+        let work = move || match engine {
+            #[cfg(feature = "foundationdb")]
+            Engine::Foundationdb(engine) => flights::run(engine, epoch, of_thread, answer, flush),
+            engine => Worker::new(engine, epoch, settings, of_thread, answer, flush).run(),
+        };
+        let thread = thread::Builder::new().name("store".to_owned()).spawn(work)?;
         queue.set_consumer(thread.thread().clone());
         Ok(Self { queue, thread })
     }
@@ -107,7 +121,7 @@ impl Handle {
         id: RequestId,
         request: Request,
     ) -> Result<(), (RequestId, Request)> {
-        self.queue.push(Job::new(router, id, request)).map_err(|job| (job.id, job.request))
+        self.queue.push(Job::new(router, id, request)).map_err(|job| (job.asker.id, job.request))
     }
 
     /// What the store thread counts.
@@ -120,5 +134,23 @@ impl Handle {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.queue.len()
+    }
+}
+
+/// What a request that broke an assertion is answered.
+const FAULT: &str = "a fault of the store's own: see the message of the panic";
+
+/// Counts and gives every outcome to whoever asked.
+fn answer_all(metrics: &Metrics, over: &mut Vec<(Asker, Outcome)>, answer: &mut Answer) {
+    let now = Instant::now();
+    for (asker, outcome) in over.drain(..) {
+        if let Outcome::Failed(failure) = &outcome {
+            metrics.count_failed();
+            if matches!(failure, Failure::Poisoned(_)) {
+                metrics.set_state(State::Poisoned);
+            }
+        }
+        metrics.latency.record(now.saturating_duration_since(asker.since));
+        answer(asker.router, asker.id, outcome);
     }
 }

@@ -14,18 +14,25 @@ use protocol::envelope::RouterId;
 use super::metrics::Metrics;
 use crate::request::{Request, RequestId};
 
+/// To whom an outcome goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
+    pub(super) router: RouterId,
+    pub(super) id: RequestId,
+    /// When it asked.
+    pub(super) since: Instant,
+}
+
 /// A request that waits.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) router: RouterId,
-    pub(super) id: RequestId,
+    pub(super) asker: Asker,
     pub(super) request: Request,
-    pub(super) since: Instant,
 }
 
 impl Job {
     pub(super) fn new(router: RouterId, id: RequestId, request: Request) -> Self {
-        Self { router, id, request, since: Instant::now() }
+        Self { asker: Asker { router, id, since: Instant::now() }, request }
     }
 }
 
@@ -97,6 +104,17 @@ impl Queue {
 
     /// Sleeps until there is something, or the queue is closed. May return early.
     pub(super) fn wait(&self) {
+        self.sleep(true, thread::park);
+    }
+
+    /// Sleeps like [`Self::wait`], at most for `time`, or until somebody unparks the thread. Without `takes` it is no
+    /// reason to wake that something waits.
+    #[cfg(feature = "foundationdb")]
+    pub(super) fn wait_for(&self, takes: bool, time: std::time::Duration) {
+        self.sleep(takes, || thread::park_timeout(time));
+    }
+
+    fn sleep(&self, takes: bool, park: impl FnOnce()) {
         if self.consumer.get().is_none() {
             // The thread began before it was named: nobody could wake it yet.
             thread::yield_now();
@@ -104,8 +122,8 @@ impl Queue {
         }
         self.asleep.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
-        if self.jobs.is_empty() && !self.is_closed() {
-            thread::park();
+        if !takes || (self.jobs.is_empty() && !self.is_closed()) {
+            park();
         }
         self.asleep.store(false, Ordering::Release);
     }
@@ -129,10 +147,10 @@ mod tests {
     fn a_full_queue_gives_the_request_back_and_a_closed_one_too() {
         let queue = Queue::new(1);
         assert!(queue.push(job(1)).is_ok());
-        assert_eq!(queue.push(job(2)).unwrap_err().id, RequestId(2));
-        assert_eq!(queue.pop().unwrap().id, RequestId(1));
+        assert_eq!(queue.push(job(2)).unwrap_err().asker.id, RequestId(2));
+        assert_eq!(queue.pop().unwrap().asker.id, RequestId(1));
         queue.close();
-        assert_eq!(queue.push(job(3)).unwrap_err().id, RequestId(3));
+        assert_eq!(queue.push(job(3)).unwrap_err().asker.id, RequestId(3));
     }
 
     #[test]

@@ -1,26 +1,21 @@
-//! The loop of the store thread: take a group, run it, sync, answer.
+//! The loop of the store thread over an engine of this process: take a group, run it, sync, answer.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
-use protocol::envelope::RouterId;
 use protocol::id::ConversationKey;
 
 use super::metrics::State;
-use super::queue::{Job, Queue};
-use super::{Answer, Flush, Settings};
+use super::queue::{Asker, Job, Queue};
+use super::{Answer, FAULT, Flush, Settings, answer_all, removals};
 use crate::engine::Engine;
 use crate::fault::contain;
-use crate::key::{self, StoreKey};
-use crate::kv::{EngineError, Found, Read};
-use crate::request::{Epoch, Failure, Outcome, Request, RequestId};
+use crate::kv::EngineError;
+use crate::request::{Epoch, Failure, Outcome, Request};
 use crate::transaction::{Reply, Step, Transaction};
 
 /// Transactions of several commits (removals) that are under way at once; one more runs through in one go.
 const UNDER_WAY_MAX: usize = 64;
-/// Removals that are taken up again in one go.
-const REMOVALS_PIECE: usize = 1_000;
 
 pub(super) struct Worker {
     engine: Engine,
@@ -34,14 +29,6 @@ pub(super) struct Worker {
     /// Transactions of several commits: each goes on by one commit a group, so that nobody waits for a long removal.
     under_way: VecDeque<UnderWay>,
     commits: u64,
-}
-
-/// To whom an outcome goes.
-#[derive(Clone, Copy, Debug)]
-struct Asker {
-    router: RouterId,
-    id: RequestId,
-    since: Instant,
 }
 
 /// A transaction between two commits; nobody asked for those that the store takes up by itself.
@@ -104,8 +91,7 @@ impl Worker {
     }
 
     fn take(&mut self, job: Job) {
-        let asker = Asker { router: job.router, id: job.id, since: job.since };
-        let request = job.request;
+        let (asker, request) = (job.asker, job.request);
         // A transaction that breaks an assertion is our fault: it is answered like a poisoned store, and so is all else.
         let ran = contain(|| {
             let (transaction, step) = Transaction::begin(request);
@@ -168,44 +154,22 @@ impl Worker {
     }
 
     fn answer_all(&mut self) {
-        let now = Instant::now();
-        for (asker, outcome) in self.over.drain(..) {
-            if let Outcome::Failed(failure) = &outcome {
-                self.queue.metrics().count_failed();
-                if matches!(failure, Failure::Poisoned(_)) {
-                    self.queue.metrics().set_state(State::Poisoned);
-                }
-            }
-            self.queue.metrics().latency.record(now.saturating_duration_since(asker.since));
-            (self.answer)(asker.router, asker.id, outcome);
-        }
+        answer_all(self.queue.metrics(), &mut self.over, &mut self.answer);
         (self.flush)();
     }
 
     /// Takes removals up again that did not end.
     fn resume_removals(&mut self) -> Result<(), EngineError> {
-        let (mut begin, end) = key::removals();
+        let mut begin = removals::first();
         loop {
-            let read = Read::Range {
-                begin: begin.clone(),
-                end: end.clone(),
-                limit: REMOVALS_PIECE,
-                bytes_max: usize::MAX,
-                reverse: false,
-            };
-            let found = self.engine.read(&[read])?.pop();
-            let Some(Found::Pairs { pairs, more }) = found else {
-                unreachable!("an engine answers a range with pairs");
-            };
-            for (key, _) in &pairs {
-                match StoreKey::decode(key) {
-                    Ok(StoreKey::Removal(of)) => self.resume_removal(of),
-                    _ => return Err(EngineError::Poisoned("a note of a removal is damaged".to_owned())),
-                }
+            let mut found = self.engine.read(&[removals::read(begin)])?;
+            let (removals, next) = removals::open(found.pop())?;
+            for of in removals {
+                self.resume_removal(of);
             }
-            match pairs.into_iter().next_back() {
-                Some((last, _)) if more => begin = key::behind(last),
-                _ => return Ok(()),
+            match next {
+                Some(next) => begin = next,
+                None => return Ok(()),
             }
         }
     }
@@ -225,8 +189,7 @@ impl Worker {
         self.over.extend(askers.map(|asker| (asker, Outcome::Failed(failure.clone()))));
         loop {
             while let Some(job) = self.queue.pop() {
-                let asker = Asker { router: job.router, id: job.id, since: job.since };
-                self.over.push((asker, Outcome::Failed(failure.clone())));
+                self.over.push((job.asker, Outcome::Failed(failure.clone())));
             }
             self.answer_all();
             if self.queue.is_closed() && self.queue.len() == 0 {
@@ -237,13 +200,16 @@ impl Worker {
     }
 }
 
-/// What a request that broke an assertion is answered.
-const FAULT: &str = "a fault of the store's own: see the message of the panic";
-
 fn failure_of(error: &EngineError) -> Failure {
     match error {
         EngineError::Poisoned(why) => Failure::Poisoned(why.clone()),
+        EngineError::TooLarge | EngineError::Refused(_) => Failure::Refused(error.to_string()),
         EngineError::Unavailable => Failure::Unavailable,
-        EngineError::Conflict | EngineError::TooOld | EngineError::Unknown => Failure::Unknown,
+        EngineError::Conflict
+        | EngineError::TooOld
+        | EngineError::Behind
+        | EngineError::Busy
+        | EngineError::TimedOut
+        | EngineError::Unknown => Failure::Unknown,
     }
 }

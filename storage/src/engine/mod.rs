@@ -1,12 +1,16 @@
-//! The engines of one node, as a plain enum. Each serves the reads and writes of `kv.rs`: a commit is whole and seen at
+//! The engines, as a plain enum. Each serves the reads and writes of `kv.rs`: a commit is whole and seen at
 //! once by later reads, and durable after the next sync.
 //!
 //! An engine knows nothing of the key layout but where it ends.
 
 pub mod embedded;
+#[cfg(feature = "foundationdb")]
+pub mod foundationdb;
 pub mod memory;
 
 pub use embedded::{EmbeddedEngine, OpenError};
+#[cfg(feature = "foundationdb")]
+pub use foundationdb::FoundationdbEngine;
 pub use memory::MemoryEngine;
 
 use crate::kv::{EngineError, Found, Read, Write};
@@ -19,6 +23,9 @@ pub enum Engine {
     Memory(MemoryEngine),
     /// Keeps everything in a data directory of this machine.
     Embedded(EmbeddedEngine),
+    /// Keeps everything in a cluster: what is committed is durable, and others commit beside it.
+    #[cfg(feature = "foundationdb")]
+    Foundationdb(FoundationdbEngine),
 }
 
 impl Engine {
@@ -30,6 +37,8 @@ impl Engine {
         match self {
             Self::Memory(engine) => Ok(engine.read(reads)),
             Self::Embedded(engine) => engine.read(reads),
+            #[cfg(feature = "foundationdb")]
+            Self::Foundationdb(engine) => engine.read(reads),
         }
     }
 
@@ -41,6 +50,8 @@ impl Engine {
         match self {
             Self::Memory(engine) => engine.commit(writes),
             Self::Embedded(engine) => engine.commit(writes),
+            #[cfg(feature = "foundationdb")]
+            Self::Foundationdb(engine) => engine.commit(&writes),
         }
     }
 
@@ -52,6 +63,8 @@ impl Engine {
         match self {
             Self::Memory(engine) => engine.sync(),
             Self::Embedded(engine) => engine.sync(),
+            #[cfg(feature = "foundationdb")]
+            Self::Foundationdb(_) => Ok(()),
         }
     }
 
@@ -60,6 +73,8 @@ impl Engine {
         match self {
             Self::Memory(engine) => engine.poison(why),
             Self::Embedded(engine) => engine.poison(why),
+            #[cfg(feature = "foundationdb")]
+            Self::Foundationdb(engine) => engine.poison(),
         }
     }
 
@@ -71,6 +86,8 @@ impl Engine {
         match self {
             Self::Memory(engine) => engine.close(),
             Self::Embedded(engine) => engine.close(),
+            #[cfg(feature = "foundationdb")]
+            Self::Foundationdb(_) => Ok(()),
         }
     }
 }

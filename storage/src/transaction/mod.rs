@@ -5,7 +5,7 @@
 //! Transaction::begin(request) ──► Step::Read ──► resume(found) ──► Step::Commit ──► resume(committed) ──► Step::Done
 //!                                   ▲   ▲ └──────────┘                 │
 //!                                   │   └──── removals go on ──────────┤
-//!                                   └── Conflict, TooOld, Unknown: begin again, at most ATTEMPTS_MAX times
+//!                                   └── Conflict, TooOld, Behind, Busy, Unknown: begin again, at most ATTEMPTS_MAX times
 //! ```
 //!
 //! No clock, no I/O, no engine here.
@@ -200,6 +200,12 @@ impl Transaction {
         self.went_on(step)
     }
 
+    /// True when a commit may have happened, and nothing since has told: whoever gives up now must say so.
+    #[must_use]
+    pub const fn is_in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
     fn went_on(&mut self, step: Step) -> Step {
         self.committing = matches!(step, Step::Commit(_));
         step
@@ -207,26 +213,33 @@ impl Transaction {
 
     /// Begins again where that may help.
     fn refused(&mut self, error: EngineError) -> Step {
-        if self.committing && error == EngineError::Unknown {
+        if self.committing && matches!(error, EngineError::Unknown | EngineError::TimedOut) {
             self.in_doubt = true;
             self.work.doubt();
         }
         match error {
-            EngineError::Conflict | EngineError::Unknown | EngineError::TooOld => {
+            EngineError::Conflict
+            | EngineError::Unknown
+            | EngineError::TooOld
+            | EngineError::Behind
+            | EngineError::Busy => {
                 if self.attempts == ATTEMPTS_MAX {
                     return self.failed(Failure::Unavailable);
                 }
                 self.attempts += 1;
                 self.work.begin()
             }
-            EngineError::Unavailable => self.failed(Failure::Unavailable),
+            EngineError::Unavailable | EngineError::TimedOut => self.failed(Failure::Unavailable),
+            EngineError::TooLarge | EngineError::Refused(_) => {
+                self.failed(Failure::Refused(error.to_string()))
+            }
             EngineError::Poisoned(why) => self.failed(Failure::Poisoned(why)),
         }
     }
 
     fn failed(&self, failure: Failure) -> Step {
         Step::Done(Outcome::Failed(match failure {
-            Failure::Unavailable if self.in_doubt => Failure::Unknown,
+            Failure::Unavailable | Failure::Refused(_) if self.in_doubt => Failure::Unknown,
             other => other,
         }))
     }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each promise uses its part")]
 
+#[cfg(feature = "foundationdb")]
+pub mod cluster;
 pub mod model;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use protocol::envelope::{Change, Conversation, ConversationKind, Member};
 use protocol::event::{ContentV1, Draft, Event, EventV1, Role};
 use protocol::frame::Range;
 use protocol::id::{ConversationId, ConversationKey, Tenant, UserId, UserKey};
+#[cfg(feature = "foundationdb")]
+use storage::engine::FoundationdbEngine;
 use storage::engine::embedded::Settings;
 use storage::engine::{EmbeddedEngine, Engine, MemoryEngine};
 use storage::request::{
@@ -40,8 +44,32 @@ impl Store {
         Self { engine: open(directory.path()), directory: Some(directory) }
     }
 
+    /// Over an engine that its test has set up.
+    pub fn of_engine(engine: Engine) -> Self {
+        Self { engine, directory: None }
+    }
+
+    /// An empty place in this process's cluster, where there can be one.
+    #[cfg(feature = "foundationdb")]
+    pub fn foundationdb() -> Option<Self> {
+        let settings = foundationdb_settings(cluster::shared()?);
+        let engine = FoundationdbEngine::connect(&settings).unwrap_or_else(|error| panic!("{error}"));
+        engine.check_format().unwrap_or_else(|error| panic!("{error}"));
+        Some(Self { engine: Engine::Foundationdb(engine), directory: None })
+    }
+
+    #[cfg(not(feature = "foundationdb"))]
+    pub fn foundationdb() -> Option<Self> {
+        None
+    }
+
     /// One store of each kind: a promise holds on all of them.
     pub fn each() -> Vec<Self> {
+        Self::of_this_process().into_iter().chain(Self::foundationdb()).collect()
+    }
+
+    /// One store of each kind whose engine is in this process, and so does one thing after another.
+    pub fn of_this_process() -> Vec<Self> {
         vec![Self::memory(), Self::embedded()]
     }
 
@@ -60,6 +88,8 @@ impl Store {
     pub fn reopen(&mut self) {
         match (&mut self.engine, &self.directory) {
             (Engine::Memory(engine), _) => engine.crash(0),
+            #[cfg(feature = "foundationdb")]
+            (Engine::Foundationdb(_), _) => {}
             (_, Some(directory)) => {
                 self.engine = Engine::Memory(MemoryEngine::new());
                 self.engine = open(directory.path());
@@ -107,6 +137,18 @@ impl Store {
 pub fn open(directory: &Path) -> Engine {
     let engine = EmbeddedEngine::open(directory, SETTINGS).unwrap_or_else(|error| panic!("{error}"));
     Engine::Embedded(engine)
+}
+
+/// Settings of an empty place that no other test has.
+#[cfg(feature = "foundationdb")]
+pub fn foundationdb_settings(cluster_file: &Path) -> storage::engine::foundationdb::Settings {
+    static PLACES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let place = PLACES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    storage::engine::foundationdb::Settings {
+        cluster_file: Some(cluster_file.to_str().unwrap().to_owned()),
+        prefix: format!("test-{place}/").into_bytes(),
+        ..Default::default()
+    }
 }
 
 pub fn user_id(user: &str) -> UserId {
