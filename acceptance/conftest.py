@@ -2,7 +2,31 @@
 
 import pytest
 
-from murmuring import Server, unique
+from cluster import missing
+from murmuring import ENGINE, Server, binary, unique
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "embedded: speaks of the embedded engine's files; skipped on another engine")
+    config.addinivalue_line("markers", "foundationdb: needs fdbserver and a binary that is built with the engine")
+
+
+def pytest_collection_modifyitems(config, items):
+    lacking = missing(binary())
+    assert ENGINE == "embedded" or not lacking, f"MURMURING_ACCEPTANCE_ENGINE={ENGINE}: {lacking}"
+    for item in items:
+        if ENGINE != "embedded" and item.get_closest_marker("embedded"):
+            item.add_marker(pytest.mark.skip(reason="speaks of the embedded engine's files"))
+        if lacking and item.get_closest_marker("foundationdb"):
+            item.add_marker(pytest.mark.skip(reason=lacking))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Whoever reads only the end is told what was not checked."""
+    if lacking := missing(binary()):
+        terminalreporter.write_sep("*", f"SKIPPED: everything on FoundationDB: {lacking}")
+    else:
+        terminalreporter.write_line(f"checked on the engine {ENGINE}")
 
 
 @pytest.fixture(scope="session")

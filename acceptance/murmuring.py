@@ -1,8 +1,10 @@
 """A server under test, clients of it, and tokens: written from docs/PROTOCOL.md alone, on websockets and the standard library."""
 
+import atexit
 import base64
 import collections
 import contextlib
+import functools
 import hashlib
 import hmac
 import http.client
@@ -21,6 +23,8 @@ import urllib.parse
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from cluster import Cluster
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SECRET = "a secret of the acceptance checks, 32 bytes and more"
 API_KEY = "an-api-key-of-the-acceptance-checks"
@@ -37,6 +41,29 @@ def binary():
     builds = [build for build in builds if build.exists()]
     assert builds, "build the binary first, or name it in MURMURING_BIN"
     return str(max(builds, key=lambda build: build.stat().st_mtime))
+
+
+ENGINE = os.environ.get("MURMURING_ACCEPTANCE_ENGINE", "embedded")
+
+
+@functools.cache
+def shared_cluster():
+    """One cluster for all checks of a run; it ends with the run."""
+    cluster = Cluster()
+    atexit.register(cluster.close)
+    return cluster
+
+
+def of_engine(data, cluster=None):
+    """Settings that put the store of this data directory into a cluster, under a prefix of its own."""
+    if cluster is None and ENGINE == "embedded":
+        return {}
+    assert ENGINE in ("embedded", "foundationdb"), f"MURMURING_ACCEPTANCE_ENGINE={ENGINE}"
+    return {
+        "MURMURING_STORE_ENGINE": "foundationdb",
+        "MURMURING_STORE_CLUSTER_FILE": (cluster or shared_cluster()).file,
+        "MURMURING_STORE_KEY_PREFIX": hashlib.sha1(data.encode()).hexdigest()[:8] + "/",
+    }
 
 
 def environment(**settings):
@@ -78,13 +105,13 @@ class Refused(Exception):
 class Server:
     """One process on free ports. Its data outlives it, for as long as the check runs."""
 
-    def __init__(self, data=None, config="", **environment):
+    def __init__(self, data=None, config="", cluster=None, **environment):
         self.directory = tempfile.TemporaryDirectory(prefix="murmuring-")
         self.data = str(data or pathlib.Path(self.directory.name) / "data")
         self.config = pathlib.Path(self.directory.name) / "murmuring.toml"
         auth = f"[auth]\nhs256_secret = {json.dumps(SECRET)}\napi_keys = [{json.dumps(API_KEY)}]\n"
         self.config.write_text(auth + config)
-        self.environment = environment
+        self.environment = of_engine(self.data, cluster) | environment
         self.process = None
         self.start()
 
@@ -110,7 +137,8 @@ class Server:
 
     def run(self, *words, timeout=60):
         """Another command of the binary, with the same configuration and data."""
-        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=timeout, env=environment())
+        here = environment(**self.environment)
+        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=timeout, env=here)
 
     def stderr(self):
         self.log.flush()

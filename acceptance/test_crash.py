@@ -126,6 +126,7 @@ def test_sockets_come_back_by_ticket_and_cursor_after_a_crash(start):
         assert bob.wait("event")["body"] == "after the crash"
 
 
+@pytest.mark.embedded
 def test_a_second_server_on_the_same_data_is_refused(start):
     server = start()
     with pytest.raises(Refused) as refused:

@@ -8,6 +8,7 @@ import pytest
 
 from murmuring import Client, Refused, Server
 
+pytestmark = pytest.mark.embedded
 
 FAST = "[limits]\nsends_per_second = 100000\nsends_burst = 100000\nframes_per_second = 100000\nframes_burst = 100000\n"
 

@@ -54,6 +54,9 @@ pub struct ServerOptions {
     /// Store of the started server
     #[arg(long, value_enum, default_value_t = Engine::Embedded)]
     pub engine: Engine,
+    /// Cluster file of the started server, for the engine foundationdb
+    #[arg(long, value_name = "FILE", conflicts_with = "connect")]
+    pub cluster_file: Option<PathBuf>,
     /// Data directory of the started server, which is kept [default: a new one, removed at the end]
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "connect")]
     pub data: Option<PathBuf>,
@@ -81,6 +84,8 @@ pub enum Engine {
     Memory,
     /// On this host's disk.
     Embedded,
+    /// In the FoundationDB cluster of --cluster-file, behind a prefix of this run's own, which stays there.
+    Foundationdb,
 }
 
 impl Engine {
@@ -90,6 +95,7 @@ impl Engine {
         match self {
             Self::Memory => "memory",
             Self::Embedded => "embedded",
+            Self::Foundationdb => "foundationdb",
         }
     }
 }

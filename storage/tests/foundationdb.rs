@@ -219,9 +219,6 @@ mod with_the_feature {
 
     #[test]
     fn a_cluster_that_is_not_there_is_unavailable_soon_and_then_at_once() {
-        if cluster::program("fdbserver").is_none() {
-            return cluster::say_skipped("a cluster that is away", "no fdbserver in PATH or /opt/fdb/bin");
-        }
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("fdb.cluster");
         std::fs::write(&file, "nobody:nobody@127.0.0.1:1\n").unwrap();
@@ -311,7 +308,8 @@ mod with_the_feature {
         for (number, told) in (0..).zip(&told) {
             let log = store.log(key(number));
             for (id, seq) in &told.acknowledged {
-                assert_eq!(log[*seq as usize - 1].view().id, format!("m{id}"), "acknowledged at {seq}");
+                let found = log[*seq as usize - 1].view().id.to_string();
+                assert_eq!(found, format!("m{id}"), "acknowledged at {seq}");
             }
             assert_eq!(log.len(), told.acknowledged.len(), "no id was stored twice, and none beside");
             acknowledged += log.len();

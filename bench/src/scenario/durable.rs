@@ -68,11 +68,14 @@ pub fn run(options: &Options, durable: &DurableOptions) -> Result<(), Failure> {
 fn tell(measured: &Measured, report: &mut Report, prefix: &str) {
     measured.tell(report, prefix);
     let Measured { tally, growth } = measured;
-    let syncs = total(growth, "syncs");
-    report.figure(&format!("{prefix}syncs_per_second"), growth.per_second(syncs));
-    report.figure(&format!("{prefix}appends_per_sync"), tally.acknowledged as f64 / syncs);
-    report
-        .figure(&format!("{prefix}appends_per_commit"), tally.acknowledged as f64 / total(growth, "commits"));
+    let (syncs, commits) = (total(growth, "syncs"), total(growth, "commits"));
+    // A cluster's commits are durable one by one.
+    if syncs > 0.0 {
+        report.figure(&format!("{prefix}syncs_per_second"), growth.per_second(syncs));
+        report.figure(&format!("{prefix}appends_per_sync"), tally.acknowledged as f64 / syncs);
+    }
+    report.figure(&format!("{prefix}commits_per_second"), growth.per_second(commits));
+    report.figure(&format!("{prefix}appends_per_commit"), tally.acknowledged as f64 / commits);
 }
 
 fn total(growth: &Growth, what: &str) -> f64 {

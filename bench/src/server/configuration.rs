@@ -56,6 +56,7 @@ pub(crate) struct Configuration<'a> {
     pub(crate) shards: u16,
     pub(crate) connections_max: Option<u32>,
     pub(crate) engine: Engine,
+    pub(crate) cluster_file: Option<&'a Path>,
     pub(crate) data: &'a Path,
     pub(crate) needs: &'a Needs,
 }
@@ -73,6 +74,13 @@ impl Configuration<'_> {
         set(&mut file, "auth.hs256_secret", self.secret.into());
         set(&mut file, "auth.api_keys", vec![Value::from(self.api_key)].into());
         set(&mut file, "store.engine", self.engine.name().into());
+        if self.engine == Engine::Foundationdb {
+            let run = format!("bench-{}-{}/", std::process::id(), self.client.port());
+            set(&mut file, "store.key_prefix", run.into());
+        }
+        if let Some(cluster_file) = self.cluster_file {
+            set(&mut file, "store.cluster_file", cluster_file.to_string_lossy().into_owned().into());
+        }
         set(&mut file, "store.path", self.data.to_string_lossy().into_owned().into());
         // The clients are the bench's own: at the end there is nobody to spare a rush of reconnects.
         set(&mut file, "drain.spread_ms", 0.into());
@@ -113,6 +121,7 @@ mod tests {
             shards: 3,
             connections_max: Some(99),
             engine: Engine::Memory,
+            cluster_file: None,
             data: Path::new("/tmp/data"),
             needs: &needs,
         };

@@ -108,6 +108,7 @@ impl Server {
             shards,
             connections_max: needs.connections_max(shards, Limit::descriptors().hard),
             engine: options.engine,
+            cluster_file: options.cluster_file.as_deref(),
             data: &data,
             needs,
         };

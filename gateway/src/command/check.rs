@@ -9,7 +9,7 @@ use ring::limit::Limit;
 use ring::probe::{Probe, probe};
 use ring::setup::KERNEL_MIN;
 
-use super::{Failure, print};
+use super::{Failure, print, stores};
 use crate::config::{Config, EngineKind};
 use crate::host::reading::{Host, command, raised, words};
 use crate::host::setting::{SETTINGS, Scale, Setting, Weight};
@@ -72,6 +72,7 @@ fn findings(config: &Config, probe: &Probe, host: &Host, shards: u64) -> Vec<Fin
     findings.push(table(&scale, host));
     findings.extend(ports(config, probe));
     findings.push(data(config));
+    findings.extend(cluster(config));
     findings
 }
 
@@ -282,6 +283,22 @@ fn data(config: &Config) -> Finding {
             Finding::Mend(format!("store.path {shown}: {error}: give this user a directory it may enter"))
         }
     }
+}
+
+/// Whether the cluster answers, where the store is in one.
+fn cluster(config: &Config) -> Option<Finding> {
+    let kind = config.store.engine;
+    if kind != EngineKind::Foundationdb {
+        return None;
+    }
+    let place = stores::place(config, kind);
+    Some(match stores::is_there(config, kind) {
+        Ok(true) => Finding::Ok(format!("{place} answers and holds a store")),
+        Ok(false) => Finding::Ok(format!("{place} answers; `serve` makes a store there")),
+        Err(failure) => Finding::Mend(format!(
+            "{failure}: `fdbcli -C FILE --exec status` says what the cluster lacks; `serve` waits for it"
+        )),
+    })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod tail;
 mod token;
 mod verify;
 
+use std::fmt;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -128,6 +129,15 @@ impl Failure {
 
     fn usage(error: impl Into<Box<dyn core::error::Error>>) -> Self {
         Self::Usage(error.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) | Self::Usage(error) => error.fmt(f),
+            Self::Told => f.write_str("see above"),
+        }
     }
 }
 

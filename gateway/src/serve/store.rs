@@ -1,6 +1,8 @@
 //! The store of a node: opened, claimed, and handed to its thread. What a store is stands in `storage`.
 
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use storage::driver::{self, Driver, State};
 use storage::engine::embedded::{self, EmbeddedEngine};
@@ -15,11 +17,15 @@ use crate::config::{Config, EngineKind};
 use crate::core::Exchange;
 use crate::log::Logger;
 
+/// Before a claim that a cluster did not take is made again.
+const CLAIM_PAUSE: Duration = Duration::from_secs(1);
+
 /// Opens the configured engine and makes this process its owner: whoever held it before is fenced. A cluster that does not
 /// answer is waited for.
 pub(super) fn open(config: &Config, logger: &Logger) -> Result<(Engine, Epoch), ServeError> {
     let mut engine = engine(config, logger)?;
-    if migrate::is_unfinished(&mut engine).map_err(ServeError::Read)? {
+    // A cluster was asked already, with its format.
+    if !is_elsewhere(&engine) && migrate::is_unfinished(&mut engine).map_err(ServeError::Read)? {
         return Err(ServeError::Unfinished);
     }
     loop {
@@ -27,6 +33,7 @@ pub(super) fn open(config: &Config, logger: &Logger) -> Result<(Engine, Epoch), 
             Ok(epoch) => return Ok((engine, epoch)),
             Err(Failure::Unavailable | Failure::Unknown) if is_elsewhere(&engine) => {
                 logger.warn("the store did not take the claim in time; trying on", &[]);
+                thread::sleep(CLAIM_PAUSE);
             }
             Err(failure) => return Err(ServeError::Claim(failure)),
         }

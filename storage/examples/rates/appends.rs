@@ -18,26 +18,47 @@ use crate::work::{self, Store, Writer};
 const PUTS: u64 = 256;
 
 /// One kind of work: how often it was done, and what it cost.
-struct Tally {
+pub(crate) struct Tally {
     name: &'static str,
-    count: u64,
-    syncs: u64,
+    pub(crate) count: u64,
+    /// Syncs, or commits of a cluster.
+    pub(crate) syncs: u64,
     spent: Option<Spent>,
-    times: Times,
+    pub(crate) times: Times,
 }
 
 impl Tally {
-    fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         Self { name, count: 0, syncs: 0, spent: None, times: Times::default() }
     }
 
-    fn add(&mut self, count: u64, syncs: u64, spent: Spent) {
+    pub(crate) fn add(&mut self, count: u64, syncs: u64, spent: Spent) {
         self.count += count;
         self.syncs += syncs;
         match &mut self.spent {
             Some(all) => all.add(&spent),
             None => self.spent = Some(spent),
         }
+    }
+
+    /// Pieces a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.spent.as_ref().map_or(0.0, |spent| spent.rate(self.count))
+    }
+
+    /// What a cluster's client cost: the library's thread has the process's own name.
+    #[cfg(feature = "foundationdb")]
+    pub(crate) fn show_cluster(&mut self) {
+        let spent = self.spent.as_ref().expect("there was a round");
+        println!(
+            "{:<8} {:>9.0} a s in {:>7.0} commits  cpu us each: {:.2} store, {:.2} library and asker  a transaction: {}",
+            self.name,
+            spent.rate(self.count),
+            spent.rate(self.syncs),
+            spent.cpu_us("store", self.count),
+            spent.cpu_us("rates", self.count),
+            self.times.show(),
+        );
     }
 
     fn show(&mut self, thread: &str) {
@@ -91,11 +112,11 @@ impl Alone {
 }
 
 /// Who appends, and to how many conversations.
-struct Load {
-    writer: Writer,
-    conversations: u64,
-    next: u64,
-    batch: u64,
+pub(crate) struct Load {
+    pub(crate) writer: Writer,
+    pub(crate) conversations: u64,
+    pub(crate) next: u64,
+    pub(crate) batch: u64,
 }
 
 impl Load {
@@ -117,7 +138,7 @@ impl Load {
     }
 
     /// Keeps `flight` transactions under way for so long.
-    fn run(&mut self, store: &mut Store, tally: &mut Tally, length: Duration, flight: u64) {
+    pub(crate) fn run(&mut self, store: &mut Store, tally: &mut Tally, length: Duration, flight: u64) {
         let (meter, began) = (Meter::read(), Instant::now());
         let (mut count, syncs) = (0, store.metrics().syncs());
         let mut sent = HashMap::new();
@@ -135,7 +156,7 @@ impl Load {
 }
 
 /// Creates conversations 0 to `count`.
-fn create_all(store: &mut Store, count: u64) {
+pub(crate) fn create_all(store: &mut Store, count: u64) {
     let epoch = store.epoch;
     let requests =
         (0..=count).map(|number| work::create(epoch, work::conversation(number), number..number + 2));

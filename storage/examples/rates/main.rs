@@ -1,9 +1,11 @@
-//! What the embedded store costs, measured without a gateway: `cargo run --release -p storage --example rates -- <what>`.
+//! What the store costs, measured without a gateway: `cargo run --release -p storage --example rates -- <what>`.
 //!
 //! CPU time a piece of work, bytes written and requests a sync are what to believe on a machine that does other things,
 //! too; rates are only good beside others of the same run.
 
 mod appends;
+#[cfg(feature = "foundationdb")]
+mod cluster;
 mod meter;
 mod populate;
 mod reads;
@@ -27,6 +29,8 @@ usage: rates <what> [name=number …]
              max=6 body=64 pages=2000
   lists      chat lists, roles, and creations
              users=100000 conversations=50000 ms=3000
+  cluster    appends on FoundationDB beside a bare loop of the same transactions (with --features foundationdb)
+             cluster=FILE rounds=3 ms=3000 conversations=10000 body=64 flight=16 batch=64
   open       the start of a store: keep=directory of an earlier `pages`
 
 The data lies in a directory under $TMPDIR that is removed at the end; keep=1 keeps it and says where.";
@@ -81,6 +85,8 @@ fn main() -> ExitCode {
         "paced" => appends::paced(&place.path, &choices),
         "pages" => reads::pages(&place.path, &choices),
         "lists" => populate::lists(&place.path, &choices),
+        #[cfg(feature = "foundationdb")]
+        "cluster" => cluster::compare(&choices),
         "open" => return reads::open(&choices),
         _ => {
             eprintln!("{USAGE}");

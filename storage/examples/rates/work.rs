@@ -29,7 +29,10 @@ pub(crate) fn open(path: &Path) -> Engine {
 
 impl Store {
     pub(crate) fn open(path: &Path) -> Self {
-        let mut engine = open(path);
+        Self::of(open(path))
+    }
+
+    pub(crate) fn of(mut engine: Engine) -> Self {
         let epoch = storage::claim(&mut engine).expect("a fresh store can be claimed");
         let (answering, answers) = channel();
         let answer = Box::new(move |_, id, outcome| answering.send((id, outcome)).expect("who asks, waits"));

@@ -33,7 +33,7 @@ pub(super) fn engine_error(error: FdbError, during: During) -> EngineError {
         // transaction_cancelled, operation_cancelled: by us, as the process ends. database_locked: by an operator.
         1025 | 1101 | 1038 => EngineError::Unavailable,
         // transaction_too_large, key_too_large, value_too_large.
-        2101 | 2102 | 2103 => EngineError::TooLarge,
+        2101..=2103 => EngineError::TooLarge,
         _ if error.is_retryable_not_committed() => EngineError::Busy,
         _ if error.is_maybe_committed() => EngineError::Unknown,
         code => EngineError::Refused(format!("FoundationDB says {code}: {}", error.message())),
