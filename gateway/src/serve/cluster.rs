@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use storage::engine::FoundationdbEngine;
 use storage::engine::foundationdb::{ConnectError, FormatError, Settings};
+use storage::kv::EngineError;
 
 use super::error::ServeError;
 use crate::config::Config;
@@ -36,6 +37,10 @@ pub(super) fn wait_for(config: &Config, logger: &Logger) -> Result<FoundationdbE
     loop {
         match engine.check_format() {
             Ok(()) => return Ok(engine),
+            // No cluster file, no permission: waiting would not help.
+            Err(FormatError::Engine(EngineError::Refused(why))) => {
+                return Err(ServeError::Format(FormatError::Engine(EngineError::Refused(why))));
+            }
             Err(FormatError::Engine(error)) => {
                 if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
                     told = Some(Instant::now());

@@ -120,7 +120,8 @@ impl Bare {
 async fn one(transaction: foundationdb::Transaction, keys: Keys, event: &[u8]) -> Result<(), FdbError> {
     transaction.set_option(TransactionOption::ReadYourWritesDisable)?;
     let asked: Vec<_> = keys.reads.iter().map(|(key, conflict)| transaction.get(key, !conflict)).collect();
-    for value in asked {
+    // As the engine does: with the last, the others are there.
+    for value in asked.into_iter().rev() {
         value.await?;
     }
     for key in &keys.events {

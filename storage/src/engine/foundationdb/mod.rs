@@ -16,9 +16,9 @@ mod format;
 mod network;
 mod session;
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{fmt, fs, io};
 
 use foundationdb::options::DatabaseOption;
 use foundationdb::{Database, FdbError, Transaction};
@@ -68,6 +68,8 @@ pub enum ConnectError {
     /// The library's network could not be started.
     Network(FdbError),
     /// The cluster file is missing or can't be read.
+    File(String, io::Error),
+    /// The library does not take the cluster file.
     Cluster(Option<String>, FdbError),
     /// The prefix is longer than [`PREFIX_BYTES_MAX`], in bytes.
     Prefix(usize),
@@ -80,6 +82,7 @@ impl fmt::Display for ConnectError {
                 f,
                 "the FoundationDB client library can't be used: {error}: this build needs libfdb_c 7.3 or newer"
             ),
+            Self::File(file, error) => write!(f, "store.cluster_file: {file}: {error}"),
             Self::Cluster(Some(file), error) => write!(f, "store.cluster_file: {file}: {error}"),
             Self::Cluster(None, error) => write!(
                 f,
@@ -124,6 +127,10 @@ impl FoundationdbEngine {
     pub fn connect(settings: &Settings) -> Result<Self, ConnectError> {
         if settings.prefix.len() > PREFIX_BYTES_MAX {
             return Err(ConnectError::Prefix(settings.prefix.len()));
+        }
+        if let Some(file) = &settings.cluster_file {
+            // The library itself says this only when it is asked for something, and again and again.
+            fs::File::open(file).map_err(|error| ConnectError::File(file.clone(), error))?;
         }
         network::start().map_err(ConnectError::Network)?;
         let database =

@@ -125,21 +125,23 @@ async fn read_all(
             })),
         }
     }
-    let (mut values, mut ranges) = (values.into_iter(), ranges.into_iter());
     let mut found = Vec::with_capacity(reads.len());
-    for read in reads {
+    // The last first: answers come in order, as a rule, so all the others are there with it, and the library's thread
+    // wakes this one once.
+    for read in reads.iter().rev() {
         found.push(match read {
             Read::Get { .. } => {
-                let value = values.next().expect("each get was asked for").await?;
+                let value = values.pop().expect("each get was asked for").await?;
                 Found::Value(value.map(|value| value.to_vec()))
             }
-            Read::Range { .. } => match ranges.next().expect("each range was asked for") {
+            Read::Range { .. } => match ranges.pop().expect("each range was asked for") {
                 Some((pieces, first)) => pieces.read(engine, transaction, first).await?,
                 None => Found::Pairs { pairs: Vec::new(), more: false },
             },
         });
-        engine.made_progress();
     }
+    engine.made_progress();
+    found.reverse();
     Ok(found)
 }
 
