@@ -2,7 +2,8 @@
 //!
 //! One order for all of a conversation: what a connection sent first is decided first, whether or not somebody's
 //! role had to be loaded in between. No change of a membership is under way while a load is, and the other way round,
-//! so that what a load says is never older than what is known.
+//! so that what a load says is never older than what is known. A
+//! change that comes to light while a load is under way, because its answer was lost, has the load made again.
 
 use protocol::envelope::{Actor, ToRouter};
 use protocol::error::Refusal;
@@ -196,8 +197,9 @@ impl RouterShard {
 
     /// The store has loaded a conversation, or not.
     pub(crate) fn load_outcome(&mut self, place: Place, outcome: Outcome) {
-        self.conversations[place].work = Work::None;
+        let work = std::mem::replace(&mut self.conversations[place].work, Work::None);
         match outcome {
+            Outcome::Loaded { .. } if work == Work::StaleLoad => self.advance(place),
             Outcome::Loaded { conversation: Some(loaded), members } => {
                 let conversation = &mut self.conversations[place];
                 if conversation.standing == Standing::Unknown {

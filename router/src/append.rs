@@ -200,6 +200,7 @@ impl RouterShard {
         // What may have been stored comes to light when the log is read again. A poisoned store's log is not to be
         // believed: it may show what it could not make durable.
         if *failure == Failure::Unknown {
+            self.conversations[place].unbarred = true;
             self.doubt(place, self.now.monotonic_ms);
         }
         self.after_batch(place);

@@ -66,6 +66,8 @@ pub(crate) enum Work {
     None,
     /// Its state and some users' roles are asked for.
     Load,
+    /// The same, but a role has changed since: what comes back is older than what is known.
+    StaleLoad,
     /// It is being created, or its further members are.
     Create,
     /// It is being removed.
@@ -95,6 +97,8 @@ pub(crate) struct Conversation {
     pub(crate) appends: Appends,
     /// True while the log may hold events behind `head` that nobody was told of: they come before anything newer.
     pub(crate) doubtful: bool,
+    /// True while an append whose answer was lost may still land: the log is not to be believed before that is barred.
+    pub(crate) unbarred: bool,
     /// The newest published events.
     pub(crate) recent: Recent,
     /// Gateway shards with members online, ascending.
@@ -122,6 +126,7 @@ impl Conversation {
             work: Work::None,
             appends: Appends::default(),
             doubtful: false,
+            unbarred: false,
             recent: Recent::default(),
             interest: Vec::new(),
             attaching: Vec::new(),
@@ -196,7 +201,7 @@ impl Conversation {
         self.recent.invariants(self.head);
         match self.work {
             // No change is admitted while a load is under way, and none was: what it says is what is.
-            Work::Load => {
+            Work::Load | Work::StaleLoad => {
                 assert!(!self.waiting.is_empty());
                 assert!(!self.appends.has_changes());
             }
@@ -207,6 +212,7 @@ impl Conversation {
         if self.idle_since.is_some() {
             assert!(self.is_idle());
         }
+        assert!(self.doubtful || !self.unbarred, "what may still land is waited for");
         if self.has_batch() || self.doubtful {
             assert!(self.meta().is_some());
         }

@@ -8,10 +8,10 @@ use protocol::event::{ArchivedContentV1, ArchivedRole, Event, Role};
 use protocol::frame::Range;
 use protocol::id::{ConversationKey, UserId, UserKey};
 use protocol::limits::PAGE_EVENTS_MAX;
-use storage::request::{Outcome, Request};
+use storage::request::{AppendBatch, ConversationAppend, Failure, Outcome, Request};
 
 use crate::Operation;
-use crate::conversation::Place;
+use crate::conversation::{Place, Work};
 use crate::limits::{PAGE_BYTES_MAX, STORE_RETRY_MS};
 use crate::members::Known;
 use crate::shard::RouterShard;
@@ -154,6 +154,9 @@ impl RouterShard {
     fn take_role(&mut self, place: Place, user: UserId, role: Option<Role>, joined: bool, seq: u64) {
         let key = self.conversations[place].key();
         let user_key = UserKey { tenant: key.tenant, user };
+        if self.conversations[place].work == Work::Load {
+            self.conversations[place].work = Work::StaleLoad;
+        }
         self.conversations.make_room_for_members(place);
         self.conversations.learn(place, self.keys.user(&user_key), Known { role, read: 0, received: 0 });
         if let Some(meta) = self.conversations[place].meta_mut() {
@@ -216,7 +219,7 @@ impl RouterShard {
         }
     }
 
-    /// Reads the logs that are in doubt.
+    /// Reads the logs that are in doubt, once nothing can land there behind the reading.
     pub(crate) fn flush_catch_ups(&mut self) {
         while self.store.has_room()
             && self.doubts.first().is_some_and(|&(due, _)| due <= self.now.monotonic_ms)
@@ -224,15 +227,34 @@ impl RouterShard {
         {
             let conversation = &mut self.conversations[place];
             conversation.pins += 1;
-            let request = Request::Page {
-                conversation: conversation.key(),
-                range: Range::After(conversation.head),
-                limit: PAGE_EVENTS_MAX,
-                bytes_max: PAGE_BYTES_MAX as u32,
+            let key = conversation.key();
+            let (pending, request) = if conversation.unbarred {
+                let bar = vec![ConversationAppend { conversation: key, items: Vec::new() }];
+                let (epoch, time) = (self.epoch, self.now.unix_ms);
+                (Pending::Bar(place), Request::Append(AppendBatch { epoch, time, conversations: bar }))
+            } else {
+                let (range, bytes_max) = (Range::After(conversation.head), PAGE_BYTES_MAX as u32);
+                let page = Request::Page { conversation: key, range, limit: PAGE_EVENTS_MAX, bytes_max };
+                (Pending::CatchUp(place), page)
             };
-            let id = self.store.begin(Pending::CatchUp(place));
+            let id = self.store.begin(pending);
             self.outgoing.push(Operation::Store(id, request));
         }
+    }
+
+    /// Nothing lands any more that was under way, and the log is read; or the store is asked again.
+    pub(crate) fn bar_outcome(&mut self, place: Place, outcome: &Outcome) {
+        let conversation = &mut self.conversations[place];
+        conversation.pins -= 1;
+        self.touched.push(place);
+        if !conversation.doubtful {
+            return;
+        }
+        // A newer owner's fence bars this one's appends as well.
+        let barred = matches!(outcome, Outcome::Appended(_) | Outcome::Failed(Failure::Fenced));
+        conversation.unbarred = !barred;
+        let pause = if barred { 0 } else { STORE_RETRY_MS };
+        self.doubts.insert((self.now.monotonic_ms + pause, place));
     }
 
     /// The log behind the published head is here, or the store is asked again.

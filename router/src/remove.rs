@@ -73,6 +73,7 @@ impl RouterShard {
         conversation.standing = Standing::Absent;
         conversation.head = 0;
         conversation.lamport = 0;
+        conversation.unbarred = false;
         if std::mem::take(&mut conversation.doubtful) {
             self.doubts.retain(|&(_, doubtful)| doubtful != place);
         }

@@ -205,6 +205,7 @@ impl RouterShard {
             Pending::Append { places, sent_us } => self.append_outcome(places, sent_us, outcome),
             Pending::Create(place) => self.create_outcome(place, outcome),
             Pending::Load(place) => self.load_outcome(place, outcome),
+            Pending::Bar(place) => self.bar_outcome(place, &outcome),
             Pending::CatchUp(place) => self.catch_up_outcome(place, outcome),
             Pending::Remove(place, caller) => self.remove_outcome(place, caller, outcome),
             Pending::Read(read) => self.read_outcome(read, outcome),

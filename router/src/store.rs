@@ -25,6 +25,8 @@ pub(crate) enum Pending {
     Create(Place),
     /// The conversation's state and some roles.
     Load(Place),
+    /// No append whose answer was lost may land any more.
+    Bar(Place),
     /// What the log holds behind the published head.
     CatchUp(Place),
     /// The conversation is removed.

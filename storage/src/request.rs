@@ -115,7 +115,7 @@ pub struct AppendBatch {
 pub struct ConversationAppend {
     /// Where.
     pub conversation: ConversationKey,
-    /// What, never empty.
+    /// What. Without any, the head is written as it is: no commit that is still under way lands behind that.
     pub items: Vec<AppendItem>,
 }
 

@@ -5,6 +5,7 @@ mod change;
 mod chaos;
 mod dedup;
 mod failure;
+mod late;
 mod listed;
 mod mailbox;
 mod order;

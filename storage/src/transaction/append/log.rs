@@ -41,7 +41,6 @@ struct State {
 impl Log {
     pub(super) fn new(append: ConversationAppend) -> Self {
         let of = append.conversation;
-        assert!(!append.items.is_empty(), "a conversation of a batch has items");
         let items: Vec<Item> = append.items.into_iter().map(|item| Item::new(&of, item)).collect();
         let changes_anything = items.iter().any(|item| matches!(item.rule, AppendRule::Change(_)));
         Self { of, head_key: StoreKey::Head(of).encode(), items, changes_anything }
@@ -89,7 +88,8 @@ impl Log {
                 for item in &mut self.items {
                     state.decide(&self.of, item, time, commit);
                 }
-                if state.head.seq > before {
+                // Whatever rests on the head that was there is void once it is written, be it the same again.
+                if state.head.seq > before || self.items.is_empty() {
                     commit.set_encoded(self.head_key.clone(), |key| state.head.seal(key));
                     state.membership.write(&self.of, commit);
                 }

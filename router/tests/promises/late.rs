@@ -1,0 +1,152 @@
+//! A store of its own may make a commit after it was given up: what lands late is published in its place, and nothing
+//! lands behind the reading that settles the doubt.
+
+use protocol::envelope::{Change, ConversationKind, ToRouter};
+use protocol::error::ErrorCode::{NotFound, Unavailable};
+use protocol::event::Role;
+use protocol::id::{ClientId, ConversationKey};
+use router::{Completion, Settings};
+use storage::kv::{Key, Read, Write};
+use storage::request::{Failure, Outcome, Request};
+use storage::transaction::{Reply, Step, Transaction};
+
+use crate::world::{Fate, GATEWAY, World, actor, message, refusal, server, stored, user};
+
+/// A commit on its way, whose answer was lost.
+struct Late {
+    conflicts: Vec<Key>,
+    writes: Vec<Write>,
+}
+
+/// Runs the request that waits longest at the store up to its commit, which goes on by itself; the shard is told that
+/// nobody knows.
+fn lose_answer(world: &mut World) -> Late {
+    let (router, id, request) = world.store.pop_front().unwrap();
+    let (mut transaction, mut step) = Transaction::begin(request);
+    let mut conflicts = Vec::new();
+    let writes = loop {
+        step = match step {
+            Step::Read(reads) => {
+                conflicts.extend(reads.iter().filter_map(|read| match read {
+                    Read::Get { key, conflict: true } => Some(key.clone()),
+                    _ => None,
+                }));
+                transaction.resume(world.engine.read(&reads).map(Reply::Found))
+            }
+            Step::Commit(writes) => break writes,
+            Step::Done(outcome) => panic!("nothing to commit: {outcome:?}"),
+        };
+    };
+    world.handle(router, Completion::Store(id, Outcome::Failed(Failure::Unknown)));
+    world.turn();
+    Late { conflicts, writes }
+}
+
+fn land(world: &mut World, late: Late) {
+    world.engine.commit(late.writes).unwrap();
+    world.engine.sync().unwrap();
+}
+
+#[test]
+fn what_lands_before_it_is_barred_is_published_in_its_place() {
+    let mut world = World::new(1);
+    let room = world.group("room");
+    world.attach("alice", room, GATEWAY);
+    world.say("alice", room, "0", "x").unwrap();
+    let caller = world.append(actor("alice"), room, "1", message("x"));
+    world.turn();
+    let late = lose_answer(&mut world);
+    assert_eq!(refusal(world.answer(&caller)).code, Unavailable);
+    land(&mut world, late);
+    let newer = world.append(actor("bob"), room, "2", message("x"));
+    world.settle();
+    assert_eq!(stored(world.answer(&newer)), Ok(3));
+    assert_eq!(world.published(GATEWAY), [1, 2, 3]);
+    world.assert_idle();
+}
+
+#[test]
+fn the_log_is_not_read_before_nothing_can_land_any_more() {
+    let mut world = World::new(1);
+    let room = world.group("room");
+    world.attach("alice", room, GATEWAY);
+    world.append(actor("alice"), room, "1", message("x"));
+    world.turn();
+    let late = lose_answer(&mut world);
+    // The bar writes what the late commit rests on: the store refuses that one from now on.
+    let bar = lose_answer(&mut world);
+    let voids = |write: &Write| matches!(write, Write::Set(key, _) if late.conflicts.contains(key));
+    assert!(bar.writes.iter().any(voids), "{:?}", bar.writes);
+    // As long as nobody knows whether it is barred, it may land, and nothing newer is appended.
+    let newer = world.append(actor("bob"), room, "2", message("x"));
+    world.fate = Fate::Failed(Failure::Unavailable);
+    world.pass(5_000);
+    assert!(!world.done.contains(&"page"), "{:?}", world.done);
+    land(&mut world, late);
+    world.fate = Fate::Done;
+    world.pass(1_000);
+    assert_eq!(stored(world.answer(&newer)), Ok(2));
+    assert_eq!(world.published(GATEWAY), [1, 2]);
+    world.assert_idle();
+}
+
+/// Lets alice be taken out of a room, by a commit whose answer is lost.
+fn lose_leaving(world: &mut World, room: ConversationKey) -> Late {
+    let caller = world.caller(GATEWAY);
+    let (id, change) = (ClientId::parse("c").unwrap(), Change::Leave { user: user("alice").user });
+    world.send(ToRouter::Change { caller, actor: server(), conversation: room, id, change, lamport: 0 });
+    world.turn();
+    lose_answer(world)
+}
+
+#[test]
+fn who_loses_a_role_late_sends_nothing_behind_that() {
+    let mut world = World::new(1);
+    let room = world.group("room");
+    let late = lose_leaving(&mut world, room);
+    let sent = world.append(actor("alice"), room, "1", message("x"));
+    land(&mut world, late);
+    world.settle();
+    assert_eq!(refusal(world.answer(&sent)).code, NotFound);
+    assert_eq!(world.say("bob", room, "2", "x"), Ok(2));
+}
+
+#[test]
+fn a_load_from_before_a_late_change_is_made_again() {
+    let mut world = World::with(1, Settings { members_max: 0, ..Settings::default() });
+    let room = world.group("room");
+    let late = lose_leaving(&mut world, room);
+    let bar = world.store.pop_front().unwrap();
+    // So many others are known now that alice is not.
+    let names: Vec<String> = (0..300).map(|number| format!("u{number}")).collect();
+    let members: Vec<_> = names.iter().map(|name| (name.as_str(), Role::Owner)).collect();
+    world.create("large", ConversationKind::Group, &members);
+    let sent = world.append(actor("alice"), room, "1", message("x"));
+    world.turn();
+    let (router, id, load) = world.store.pop_front().unwrap();
+    assert!(matches!(load, Request::Load { .. }), "{load:?}");
+    let loaded = storage::run(&mut world.engine, load);
+    land(&mut world, late);
+    world.store.push_back(bar);
+    world.settle();
+    world.handle(router, Completion::Store(id, loaded));
+    world.settle();
+    assert_eq!(refusal(world.answer(&sent)).code, NotFound);
+    world.assert_idle();
+}
+
+#[test]
+fn a_newer_owner_bars_as_well() {
+    let mut world = World::new(1);
+    let room = world.group("room");
+    world.attach("alice", room, GATEWAY);
+    world.append(actor("alice"), room, "1", message("x"));
+    world.turn();
+    lose_answer(&mut world);
+    world.fate = Fate::Failed(Failure::Fenced);
+    world.do_request(0);
+    world.fate = Fate::Done;
+    world.settle();
+    assert_eq!(world.done.last(), Some(&"page"));
+    world.assert_idle();
+}
