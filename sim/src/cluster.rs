@@ -118,6 +118,7 @@ impl Cluster {
             authenticator,
         };
         cluster.start_node();
+        cluster.store.begin(&mut cluster.world);
         cluster.plan_disaster();
         cluster.world.plan(INSPECT_US, Event::Inspect);
         cluster

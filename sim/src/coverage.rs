@@ -68,6 +68,26 @@ marks! {
     StoreTooOld = "fault: transaction too old",
     /// The store was slow for a while.
     StoreSlow = "fault: slow store",
+    /// A commit's result was cut off while the commit was under way.
+    StoreLate = "fault: result cut off, commit under way",
+    /// Such a commit landed.
+    StoreLateLanded = "fault: late commit landed",
+    /// Such a commit met a change of what it rested on.
+    StoreLateDropped = "fault: late commit dropped by a conflict",
+    /// Such a commit never arrived.
+    StoreLateLost = "fault: late commit lost",
+    /// Such a commit came to its end after its node had.
+    StoreLateDeposed = "fault: late commit of a former node",
+    /// A request's time was over while a commit of it was in doubt.
+    StoreGaveUp = "fault: request given up in doubt",
+    /// The cluster was silent for a while.
+    StoreSilent = "fault: silent store",
+    /// A commit was under way when the silence began, and answered when it ended.
+    StoreSilentCommit = "fault: commit cut by a silence",
+    /// The driver gave up all that was under way.
+    StoreImpatient = "fault: driver out of patience",
+    /// A request came while the driver had given the cluster up.
+    StoreRefused = "fault: request refused in a silence",
     /// A failed sync poisoned the store, until the restart.
     StorePoisoned = "fault: store poisoned",
     /// The node crashed.

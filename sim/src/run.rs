@@ -115,7 +115,8 @@ fn inspect(cluster: &mut Cluster, phase: Phase) -> Result<Phase, Violation> {
         Phase::Settling { since_us } => {
             let mut left = cluster.crowd.unsettled(&cluster.checker);
             left.extend(cluster.office.unsettled());
-            if left.is_empty() && cluster.store.is_idle() && heads_are_known(cluster)? {
+            let quiet = cluster.store.is_idle() && cluster.store.has_landed();
+            if left.is_empty() && quiet && heads_are_known(cluster)? {
                 let (crowd, mut scene) = cluster.scene();
                 crowd.finish(&mut scene);
                 return Ok(Phase::Leaving { since_us: now_us });

@@ -76,6 +76,25 @@ pub(crate) struct StoreWeather {
     pub(crate) queue_refuses: Chance,
     /// True: a store of its own, that outlives the node, as FoundationDB does. False: embedded, it crashes with the node.
     pub(crate) external: bool,
+    /// What only a store of its own has.
+    pub(crate) distance: Distance,
+}
+
+/// What comes of a store being a cluster of its own, at the other end of a network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Distance {
+    /// A commit's result is cut off while the commit is under way: it lands later, or never.
+    pub(crate) late: Chance,
+    /// From the cut to the landing, microseconds.
+    pub(crate) late_us: Span,
+    /// A request's time is over when a commit of it is in doubt.
+    pub(crate) gives_up: Chance,
+    /// From the end of one silence of the cluster to the next, microseconds; `None`: none in this run.
+    pub(crate) silence_every_us: Option<Span>,
+    /// How long the cluster is silent, microseconds.
+    pub(crate) silence_us: Span,
+    /// How long the driver bears a silence before it gives up all that is under way, microseconds.
+    pub(crate) patience_us: Span,
 }
 
 /// How often the whole node is hit, by the time between two hits.
@@ -165,9 +184,12 @@ impl Weather {
             &mut self.store.unknown,
             &mut self.store.too_old,
             &mut self.store.queue_refuses,
+            &mut self.store.distance.late,
+            &mut self.store.distance.gives_up,
         ] {
             *chance = Chance::NEVER;
         }
+        self.store.distance.silence_every_us = None;
         self.disasters.every_us = None;
     }
 }
@@ -220,6 +242,19 @@ fn draw_store(random: &mut Random) -> StoreWeather {
         too_old: random.draw_chance(10, 500),
         queue_refuses: random.draw_chance(10, 500),
         external: random.coin(),
+        distance: draw_distance(random),
+    }
+}
+
+fn draw_distance(random: &mut Random) -> Distance {
+    let often = random.coin();
+    Distance {
+        late: random.draw_chance(10, 1_000),
+        late_us: random.draw_span(1_000, 5_000_000),
+        gives_up: random.draw_chance(1_000, 10_000),
+        silence_every_us: often.then(|| random.draw_span(200_000, 6_000_000)),
+        silence_us: random.draw_span(100_000, 6_000_000),
+        patience_us: Span::new(1_000_000, 2_000_000),
     }
 }
 

@@ -1,10 +1,13 @@
 //! The simulated store: drives storage's transactions against its memory engine, late, out of order, with conflicts,
-//! refusals and lost answers, and crashes. Embedded it dies with the node; external it outlives it.
+//! refusals and lost answers, and crashes. Embedded it dies with the node; external it outlives it, falls silent, and
+//! has commits land after their driver has given them up.
 //!
 //! Knows nothing of what the requests mean.
 
+mod late;
 mod read;
 mod running;
+mod silence;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,7 +17,9 @@ use storage::kv::EngineError;
 use storage::request::{Failure, Outcome, Request, RequestId};
 use storage::transaction::{Reply, Step, Transaction};
 
-use self::running::{Changes, Running};
+use self::late::{LateCommits, LateNumber};
+use self::running::{Basis, Changes, Running};
+use self::silence::Silence;
 use crate::cluster::Event;
 use crate::coverage::Mark;
 use crate::random::Chance;
@@ -32,6 +37,14 @@ pub(crate) enum StoreEvent {
     Step(JobNumber),
     /// Commits become durable.
     Sync,
+    /// A commit arrives whose result was cut off.
+    Land(LateNumber),
+    /// The cluster falls silent.
+    Silence,
+    /// The driver bears a silence no longer.
+    OutOfPatience,
+    /// The cluster answers again.
+    Answers,
 }
 
 /// An answer on its way to a router shard.
@@ -46,6 +59,8 @@ pub(crate) struct Store {
     changes: Changes,
     waiting: VecDeque<(RouterId, RequestId, Request)>,
     running: BTreeMap<JobNumber, Running>,
+    late: LateCommits,
+    silence: Silence,
     /// Over, but what they saw or wrote is not durable yet.
     unsynced: Vec<Answer>,
     answers: VecDeque<Answer>,
@@ -66,6 +81,8 @@ impl Store {
             changes: Changes::default(),
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
+            late: LateCommits::default(),
+            silence: Silence::None,
             unsynced: Vec::new(),
             answers: VecDeque::new(),
             sync_planned: false,
@@ -98,9 +115,14 @@ impl Store {
             && let Some((router, id, request)) = self.waiting.pop_front()
         {
             let (transaction, step) = Transaction::begin(request);
+            let running = Running::new(router, id, transaction);
+            if matches!(self.silence, Silence::GivenUp) {
+                world.coverage.hit(Mark::StoreRefused);
+                self.give_up(running, step);
+                continue;
+            }
             self.count += 1;
             let number = JobNumber(self.count);
-            let running = Running::new(router, id, transaction);
             self.running.insert(number, running);
             self.follow(world, number, step);
         }
@@ -115,6 +137,16 @@ impl Store {
         };
         self.running.get_mut(&number).expect("it runs").next = Some(step);
         world.plan_within(delay_us, StoreEvent::Step(number).into());
+    }
+
+    /// Answers a request whose next step the driver does not try any more.
+    fn give_up(&mut self, mut running: Running, step: Step) {
+        let step = match step {
+            Step::Done(_) => step,
+            Step::Read(_) | Step::Commit(_) => running.transaction.resume(Err(EngineError::Unavailable)),
+        };
+        let Step::Done(outcome) = step else { unreachable!("a store that is away ends a transaction") };
+        self.answers.push_back((running.router, running.id, outcome));
     }
 
     fn done(&mut self, world: &mut World<Event>, number: JobNumber, step: Step) {
@@ -134,28 +166,44 @@ impl Store {
         match event {
             StoreEvent::Step(number) => self.step(world, number),
             StoreEvent::Sync => self.sync(),
+            StoreEvent::Land(number) => self.land(world, number),
+            StoreEvent::Silence => self.fall_silent(world),
+            StoreEvent::OutOfPatience => self.lose_patience(world),
+            StoreEvent::Answers => self.answer_again(world),
         }
     }
 
     fn step(&mut self, world: &mut World<Event>, number: JobNumber) {
+        if self.put_off(number) {
+            return;
+        }
         let Some(running) = self.running.get_mut(&number) else { return };
         let step = running.next.take().expect("a planned step is there");
+        let cut = std::mem::take(&mut running.cut);
         let result = match step {
+            Step::Commit(writes) if cut => self.end_cut(world, number, writes),
             Step::Read(_) | Step::Commit(_) if self.away => Err(EngineError::Unavailable),
             Step::Read(reads) => self.read(world, number, &reads),
             Step::Commit(writes) => self.commit(world, number, writes),
             Step::Done(_) => unreachable!("nothing is planned for what is over"),
         };
-        let Some(running) = self.running.get_mut(&number) else { return };
+        let running = self.running.get_mut(&number).expect("a step ends no transaction");
         if running.deposed {
             world.coverage.hit(Mark::Deposed);
             self.running.remove(&number);
             return self.begin_waiting(world);
         }
         if result.is_err() || matches!(result, Ok(Reply::Committed)) {
-            running.begin_again();
+            // What follows reads at a new version.
+            running.basis = Basis::default();
         }
-        let step = running.transaction.resume(result);
+        let in_doubt = self.weather.external && matches!(result, Err(EngineError::Unknown));
+        let mut step = running.transaction.resume(result);
+        if in_doubt && !matches!(step, Step::Done(_)) && world.random.happens(self.weather.distance.gives_up)
+        {
+            world.coverage.hit(Mark::StoreGaveUp);
+            step = running.transaction.resume(Err(EngineError::Unavailable));
+        }
         self.follow(world, number, step);
     }
 
@@ -170,11 +218,11 @@ impl Store {
         strike(world, weather.too_old, Mark::StoreTooOld, EngineError::TooOld)?;
         let running = self.running.get_mut(&number).expect("it runs");
         // One version a transaction, as an engine with snapshots has it: none of an older version is kept here.
-        if !running.reads_at(self.changes.version()) {
+        if !running.basis.reads_at(self.changes.version()) {
             world.coverage.hit(Mark::StoreTooOld);
             return Err(EngineError::TooOld);
         }
-        running.remember(reads);
+        running.basis.remember(reads);
         Ok(Reply::Found(self.engine.read(reads)))
     }
 
@@ -185,10 +233,15 @@ impl Store {
         writes: Vec<storage::kv::Write>,
     ) -> Result<Reply, EngineError> {
         let weather = self.weather;
-        let running = &self.running[&number];
+        let running = self.running.get_mut(&number).expect("it runs");
         strike(world, weather.unavailable, Mark::StoreUnavailable, EngineError::Unavailable)?;
+        if weather.external && world.random.happens(weather.distance.late) {
+            let (basis, deposed) = (std::mem::take(&mut running.basis), running.deposed);
+            self.cut_off(world, writes, basis, deposed);
+            return Err(EngineError::Unknown);
+        }
         strike(world, weather.conflict, Mark::StoreConflict, EngineError::Conflict)?;
-        if self.changes.touch(running) {
+        if self.changes.touch(&running.basis) {
             world.coverage.hit(Mark::StoreConflict);
             return Err(EngineError::Conflict);
         }
@@ -197,19 +250,43 @@ impl Store {
             world.coverage.hit(Mark::StoreUnknownLost);
             return Err(EngineError::Unknown);
         }
-        self.changes.note(&writes);
-        self.engine.commit(writes)?;
-        if weather.external {
-            self.engine.sync()?;
-        } else if !self.sync_planned {
-            self.sync_planned = true;
-            world.plan_within(weather.sync_us, StoreEvent::Sync.into());
-        }
+        self.apply(world, writes)?;
         if unknown {
             world.coverage.hit(Mark::StoreUnknownCommitted);
             return Err(EngineError::Unknown);
         }
         Ok(Reply::Committed)
+    }
+
+    /// Ends a commit that was under way when the cluster fell silent: it has happened, or not.
+    fn end_cut(
+        &mut self,
+        world: &mut World<Event>,
+        number: JobNumber,
+        writes: Vec<storage::kv::Write>,
+    ) -> Result<Reply, EngineError> {
+        world.coverage.hit(Mark::StoreSilentCommit);
+        if world.random.coin() && !self.changes.touch(&self.running[&number].basis) {
+            self.apply(world, writes)?;
+        }
+        Err(EngineError::Unknown)
+    }
+
+    /// The engine takes a commit.
+    fn apply(
+        &mut self,
+        world: &mut World<Event>,
+        writes: Vec<storage::kv::Write>,
+    ) -> Result<(), EngineError> {
+        self.changes.note(&writes);
+        self.engine.commit(writes)?;
+        if self.weather.external {
+            self.engine.sync()?;
+        } else if !self.sync_planned {
+            self.sync_planned = true;
+            world.plan_within(self.weather.sync_us, StoreEvent::Sync.into());
+        }
+        Ok(())
     }
 
     fn sync(&mut self) {
@@ -230,6 +307,11 @@ impl Store {
             && self.running.is_empty()
             && self.unsynced.is_empty()
             && self.answers.is_empty()
+    }
+
+    /// Whether no commit is on its way without anybody who waits for it.
+    pub(crate) fn has_landed(&self) -> bool {
+        self.late.is_empty()
     }
 
     /// The store goes away, or comes back.
@@ -268,8 +350,9 @@ impl Store {
         self.answers.clear();
         if self.weather.external {
             // A commit that has left reaches the store, though nobody waits for its result.
-            self.running.retain(|_, running| matches!(running.next, Some(Step::Commit(_))));
+            self.running.retain(|_, running| running.is_committing());
             self.running.values_mut().for_each(|running| running.deposed = true);
+            self.late.depose();
             return;
         }
         self.running.clear();

@@ -17,15 +17,31 @@ pub(super) struct Running {
     pub(super) next: Option<Step>,
     /// Its node is gone: nobody waits for what comes of it.
     pub(super) deposed: bool,
-    version: Option<u64>,
-    conflicts: Vec<Key>,
+    /// Its commit was under way when the cluster fell silent: nobody will learn what came of it.
+    pub(super) cut: bool,
+    pub(super) basis: Basis,
 }
 
 impl Running {
     pub(super) fn new(router: RouterId, id: RequestId, transaction: Transaction) -> Self {
-        Self { router, id, transaction, next: None, deposed: false, version: None, conflicts: Vec::new() }
+        let basis = Basis::default();
+        Self { router, id, transaction, next: None, deposed: false, cut: false, basis }
     }
 
+    /// Whether a commit is what it waits for.
+    pub(super) fn is_committing(&self) -> bool {
+        matches!(self.next, Some(Step::Commit(_)))
+    }
+}
+
+/// What a commit rests on: the version at which its transaction read, and what it must find unchanged since.
+#[derive(Debug, Default)]
+pub(super) struct Basis {
+    version: Option<u64>,
+    conflicts: Vec<Key>,
+}
+
+impl Basis {
     /// Whether a read at this version belongs to what was read before.
     pub(super) fn reads_at(&mut self, version: u64) -> bool {
         *self.version.get_or_insert(version) == version
@@ -38,12 +54,6 @@ impl Running {
             Read::Get { .. } | Read::Range { .. } => None,
         });
         self.conflicts.extend(conflicts);
-    }
-
-    /// What follows reads at a new version.
-    pub(super) fn begin_again(&mut self) {
-        self.version = None;
-        self.conflicts.clear();
     }
 }
 
@@ -76,15 +86,15 @@ impl Changes {
         }
     }
 
-    /// Whether something that the transaction depends on was changed since it read it.
-    pub(super) fn touch(&self, running: &Running) -> bool {
-        let since = running.version.unwrap_or(self.version);
+    /// Whether something that a commit rests on was changed since its transaction read it.
+    pub(super) fn touch(&self, basis: &Basis) -> bool {
+        let since = basis.version.unwrap_or(self.version);
         let set = |key| self.keys.get(key).is_some_and(|version| *version > since);
         let cleared = |key| {
             let holds =
                 |(begin, end, version): &(Key, Key, u64)| *version > since && begin <= key && key < end;
             self.ranges.iter().any(holds)
         };
-        running.conflicts.iter().any(|key| set(key) || cleared(key))
+        basis.conflicts.iter().any(|key| set(key) || cleared(key))
     }
 }
