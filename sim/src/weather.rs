@@ -198,7 +198,8 @@ fn draw_shape(random: &mut Random) -> Shape {
     Shape {
         gateways: random.within(Span::new(1, 3)) as u16,
         routers: random.within(Span::new(1, 3)) as u16,
-        slots: random.within(Span::new(16, 64)) as u32,
+        // More than a town has devices: in the calm all of them must find room.
+        slots: random.within(Span::new(20, 64)) as u32,
         gateway_mailbox: draw_mailbox(random),
         router_mailbox: draw_mailbox(random),
         turn_completions: random.within(Span::new(1, 16)),
