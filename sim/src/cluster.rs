@@ -102,7 +102,7 @@ impl Cluster {
         keys.add_hs256_secret(TOKEN_SECRET).expect("a secret that is not empty");
         let authenticator = Arc::new(Authenticator::new(keys, Rules::default(), TICKET_SECRET));
         let crowd = Crowd::new(&mut world, &town, TOKEN_SECRET);
-        let office = Office::new(&mut world, town, weather.shape.routers, weather.crowd.change_us);
+        let office = Office::new(&mut world, town, weather.shape.routers, &weather.crowd);
         let mut cluster = Self {
             store: Store::new(weather.store),
             tenure: Tenure::default(),

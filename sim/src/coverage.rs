@@ -110,6 +110,8 @@ marks! {
     Conflicted = "sends refused as conflicts",
     /// A request was answered `unavailable`.
     Unavailable = "requests answered unavailable",
+    /// A send that was answered so was not tried again.
+    GivenUp = "sends given up, stored or not",
     /// A send was answered `rate_limited`.
     RateLimited = "sends rate-limited",
     /// A request was refused with `forbidden`.

@@ -1,7 +1,7 @@
 //! Whole clusters in one thread on virtual time, from a seed: gateway shards, router shards, clients, a store and the
 //! API, driven through their plain enums by a kernel, a store and a clock that are not real.
 //!
-//! Not needed to build or run the product. Judges by PROTOCOL section 3 alone.
+//! Not needed to build or run the product. Judges by PROTOCOL alone: section 3, and who may send and see.
 
 mod asked;
 mod checker;

@@ -14,8 +14,9 @@ use crate::checker::{Checker, Violation};
 use crate::cluster::Event;
 use crate::coverage::Mark;
 use crate::node::Mailboxes;
-use crate::random::{Random, Span};
+use crate::random::{Chance, Random, Span};
 use crate::town::{Place, Town};
+use crate::weather::Crowd;
 use crate::world::World;
 
 /// How soon what was refused for now is tried again, microseconds.
@@ -44,6 +45,7 @@ pub(crate) struct Office {
     town: Town,
     routers: u16,
     change_us: Span,
+    gives_up: Chance,
     /// To be asked, first or again.
     todo: Vec<Errand>,
     asked: BTreeMap<u64, Errand>,
@@ -53,10 +55,12 @@ pub(crate) struct Office {
 
 impl Office {
     /// An API whose first errands are the town's conversations.
-    pub(crate) fn new(world: &mut World<Event>, town: Town, routers: u16, change_us: Span) -> Self {
+    pub(crate) fn new(world: &mut World<Event>, town: Town, routers: u16, crowd: &Crowd) -> Self {
         let todo = town.places.iter().cloned().map(Errand::Create).collect();
         world.plan_within(RETRY_US, Event::OfficeStep);
-        Self { town, routers, change_us, todo, asked: BTreeMap::new(), count: 0, mail_planned: false }
+        let Crowd { change_us, gives_up, .. } = *crowd;
+        let asked = BTreeMap::new();
+        Self { town, routers, change_us, gives_up, todo, asked, count: 0, mail_planned: false }
     }
 
     /// What was asked of the former node is asked again.
@@ -180,7 +184,10 @@ impl Office {
     ) -> Result<(), Violation> {
         match (errand, answer) {
             (errand, ToGateway::Refused { refusal, .. }) if refusal.retry_after_ms.is_some() => {
-                self.todo.push(errand);
+                let is_change = matches!(errand, Errand::Change { .. });
+                if !is_change || !world.random.happens(self.gives_up) {
+                    self.todo.push(errand);
+                }
             }
             (Errand::Change { .. }, ToGateway::Refused { .. }) => {}
             (Errand::Change { key, actor, .. }, ToGateway::Appended { .. }) => {

@@ -121,6 +121,8 @@ pub(crate) struct Crowd {
     pub(crate) change_us: Span,
     /// How long a slow reader stays slow, microseconds.
     pub(crate) slow_us: Span,
+    /// What is answered `unavailable` is never asked again.
+    pub(crate) gives_up: Chance,
 }
 
 /// What the shards are told.
@@ -189,6 +191,7 @@ impl Weather {
         ] {
             *chance = Chance::NEVER;
         }
+        self.crowd.gives_up = Chance::NEVER;
         self.store.distance.silence_every_us = None;
         self.disasters.every_us = None;
     }
@@ -275,6 +278,7 @@ fn draw_crowd(random: &mut Random) -> Crowd {
         body_bytes: random.draw_span(1, 4_000),
         change_us: random.draw_span(300_000, 5_000_000),
         slow_us: random.draw_span(500_000, 10_000_000),
+        gives_up: random.draw_chance(500, 5_000),
     }
 }
 

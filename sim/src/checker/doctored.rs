@@ -191,6 +191,23 @@ fn what_nobody_sent_is_found() {
 }
 
 #[test]
+fn what_one_sent_who_may_not_is_found() {
+    let change = |content| {
+        let (conversation, sender, device, id) = ("place", "system", "phone", "change");
+        let event = EventV1 { seq: 0, time: 0, lamport: 0, conversation, sender, device, id, content };
+        Draft::encode(&event).unwrap().seal(2, 2, 2)
+    };
+    let left = ContentV1::Left { user: "ann" };
+    let reader = ContentV1::Changed { user: Some("ann"), role: Some(Role::Reader), title: None };
+    for loss in [left, reader] {
+        let mut history = History::new(vec![message(1, "a", "one"), change(loss), message(3, "c", "three")]);
+        history.send("a", "one");
+        history.send("c", "three");
+        assert_eq!(broken(history.finish()), "only members send");
+    }
+}
+
+#[test]
 fn a_stranger_that_is_told_something_is_found() {
     let log = three();
     let mut history = History::new(log.clone());

@@ -24,6 +24,8 @@ pub(crate) struct Log {
     places: BTreeMap<(UserId, ClientId), u64>,
     members: BTreeMap<UserId, Vec<Membership>>,
     readers: BTreeMap<UserId, ()>,
+    /// What the members are at the log's end.
+    roles: BTreeMap<UserId, Role>,
     public: bool,
     /// Somebody was told that the conversation is there.
     created: bool,
@@ -45,6 +47,7 @@ impl Log {
         if role == Role::Reader {
             self.readers.insert(user, ());
         }
+        self.roles.insert(user, role);
         let memberships = self.members.entry(user).or_default();
         if memberships.last().is_none_or(|last| last.to.is_some()) {
             memberships.push(Membership { from, to: None });
@@ -71,6 +74,11 @@ impl Log {
         if let Some(first) = self.places.insert((event.sender, event.id), event.seq) {
             return Err(Violation::new("effectively once", format!("{key:?}: {event:?} is at {first} too")));
         }
+        let sends = self.roles.get(&event.sender).is_some_and(|role| *role >= Role::Member);
+        if !event.content.is_change() && !sends {
+            let details = format!("{key:?}: {event:?} of one who may not send");
+            return Err(Violation::new("only members send", details));
+        }
         self.follow_members(&event);
         self.events.push(event);
         Ok(())
@@ -81,13 +89,17 @@ impl Log {
         match &event.content {
             Content::Joined { user, role } => self.begin(parse(user), event.seq, *role),
             Content::Left { user } => {
+                self.roles.remove(&parse(user));
                 let last = self.members.entry(parse(user)).or_default().last_mut();
                 if let Some(last) = last {
                     last.to = Some(event.seq);
                 }
             }
-            Content::Changed { user: Some(user), role: Some(Role::Reader), .. } => {
-                self.readers.insert(parse(user), ());
+            Content::Changed { user: Some(user), role: Some(role), .. } => {
+                self.roles.insert(parse(user), *role);
+                if *role == Role::Reader {
+                    self.readers.insert(parse(user), ());
+                }
             }
             _ => {}
         }

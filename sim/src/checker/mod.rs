@@ -1,4 +1,5 @@
-//! The checker: holds every frame that a client gets, and everything in the synced store, against PROTOCOL section 3.
+//! The checker: holds every frame that a client gets, and everything in the synced store, against PROTOCOL section 3 and
+//! what it says of roles.
 //!
 //! It is told what happens and never makes anything happen, so that a doctored history can be put to it as well.
 
@@ -22,7 +23,7 @@ use self::view::View;
 use crate::asked::Asked;
 use crate::coverage::Coverage;
 use crate::kernel::ConnectionNumber;
-use crate::told::{Content, Told, ToldEvent};
+use crate::told::{Told, ToldEvent};
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,11 +227,7 @@ impl Checker {
     /// Everything in a log was sent by somebody, who was not refused.
     fn explain(&self, key: &ConversationKey) -> Result<(), Violation> {
         for event in self.logs[key].events() {
-            let membership = matches!(
-                event.content,
-                Content::Joined { .. } | Content::Left { .. } | Content::Changed { .. }
-            );
-            if !membership {
+            if !event.content.is_change() {
                 let user = UserKey { tenant: key.tenant, user: event.sender };
                 let send = SendKey { user, conversation: key.conversation, id: event.id };
                 self.sends.explain(send, event)?;

@@ -142,7 +142,10 @@ impl Client {
         retry_after_ms: Option<u64>,
     ) {
         let Some(pending) = self.pending.get_mut(&id) else { return };
-        if matches!(code, "unavailable" | "rate_limited") && !pending.ephemeral {
+        if code == "unavailable" && stage.world.random.happens(stage.crowd.gives_up) {
+            stage.world.coverage.hit(Mark::GivenUp);
+            self.pending.remove(&id);
+        } else if matches!(code, "unavailable" | "rate_limited") && !pending.ephemeral {
             pending.under_way = false;
             pending.retry_at_us = stage.world.now_us() + retry_after_ms.unwrap_or(1_000) * 1_000;
         } else {

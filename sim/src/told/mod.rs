@@ -90,6 +90,14 @@ pub(crate) enum Content {
 }
 
 impl Content {
+    /// Whether it changes a membership or the conversation.
+    pub(crate) fn is_change(&self) -> bool {
+        match self {
+            Self::Joined { .. } | Self::Left { .. } | Self::Changed { .. } => true,
+            Self::Message { .. } | Self::Edit { .. } | Self::Delete { .. } | Self::Reaction { .. } => false,
+        }
+    }
+
     fn archived(content: &ArchivedContentV1<'_>) -> Self {
         match content {
             ArchivedContentV1::Message { kind, body, meta, reply_to } => Self::Message {
