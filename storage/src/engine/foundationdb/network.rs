@@ -1,22 +1,26 @@
-//! The client library's network thread: one a process, started before the first database, stopped before the process
-//! ends. It is the second address of `unsafe` in this tree, for two calls.
+//! The client library's network thread: one a process, started before the first database, running as long as the process.
+//! It is the second address of `unsafe` in this tree, for three calls.
 //!
-//! The library's own end of the process (its destructors) crashes when that thread still runs. So the thread is stopped
-//! by a handler of exit(3): whatever way `main` or a test returns by, it is stopped first. An abort runs no handlers,
-//! and needs none.
+//! The library's end is its weak spot. Its destructors, which exit(3) runs, crash while that thread runs; and stopping
+//! the thread crashed one process in three that had asked a cluster that was away (libfdb_c 8.0, `fdb_stop_network`). So
+//! neither is done: a handler of exit(3) ends the process with _exit(2) and the same status, before the library's
+//! destructors, which were registered earlier. Nothing is lost by that: what was committed is in the cluster, and Rust
+//! has flushed its output before exit(3) is called. An abort runs no handlers, and needs none.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::OnceLock;
 
 use foundationdb::FdbError;
-use foundationdb::api::{FdbApiBuilder, NetworkAutoStop};
+use foundationdb::api::FdbApiBuilder;
 
-/// The running thread; `None` once it was stopped.
-static NETWORK: Mutex<Option<NetworkAutoStop>> = Mutex::new(None);
 /// How its start ended: it can be started once.
 static STARTED: OnceLock<Result<(), FdbError>> = OnceLock::new();
 
-fn network() -> MutexGuard<'static, Option<NetworkAutoStop>> {
-    NETWORK.lock().unwrap_or_else(PoisonError::into_inner)
+#[expect(unsafe_code, reason = "libc does not declare it")]
+unsafe extern "C" {
+    /// on_exit(3): a handler that is told the status. glibc's, as is the client library.
+    fn on_exit(handler: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
 }
 
 /// Starts the network thread, if it was not.
@@ -27,21 +31,23 @@ fn network() -> MutexGuard<'static, Option<NetworkAutoStop>> {
 pub(super) fn start() -> Result<(), FdbError> {
     *STARTED.get_or_init(|| {
         let builder = FdbApiBuilder::default().build()?;
-        // SAFETY: `boot` asks that its guard is dropped before the process ends. `stop` drops it, in a handler of
-        // exit(3); it runs before the library's own destructors, since those were registered when the library was
-        // loaded and handlers run in reverse order. The guard is in `NETWORK` before the handler is registered.
+        // SAFETY: `boot` asks that the thread is stopped before the library's destructors run. They never run:
+        // `leave` is registered below, before anybody has a database, and ends the process before them.
         #[expect(unsafe_code, reason = "the crate's only way to start its network")]
         let running = unsafe { builder.boot() }?;
-        *network() = Some(running);
-        // SAFETY: `stop` is a function for the life of the program, and does not unwind: what it calls aborts where it
-        // would have to.
+        std::mem::forget(running);
+        // SAFETY: `leave` is a function for the life of the program, does not unwind, and ignores its argument.
         #[expect(unsafe_code, reason = "exit(3) has no safe registration")]
-        let registered = unsafe { libc::atexit(stop) };
-        assert!(registered == 0, "atexit(3) takes 32 handlers at least, and this is the only one");
+        let registered = unsafe { on_exit(leave, ptr::null_mut()) };
+        assert!(registered == 0, "exit(3) takes 32 handlers at least, and this is the only one");
         Ok(())
     })
 }
 
-extern "C" fn stop() {
-    drop(network().take());
+extern "C" fn leave(status: c_int, _: *mut c_void) {
+    // SAFETY: _exit(2) may be called at any time by any thread.
+    #[expect(unsafe_code, reason = "libc declares it unsafe")]
+    unsafe {
+        libc::_exit(status)
+    }
 }
