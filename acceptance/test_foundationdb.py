@@ -105,7 +105,8 @@ def test_while_the_cluster_is_away_connections_stay_and_sends_are_unavailable_at
             assert refused()
             assert time.monotonic() - begin < 0.5, "at once"
         until(lambda: not ready(server))
-        assert "murmuring_store_state{state=\"away\"} 1" in server.http("GET", "/metrics", credential=None).json
+        away = 'murmuring_store_state{state="away"} 1'
+        until(lambda: away in server.http("GET", "/metrics", credential=None).json)
         bob.settled()
         cluster.run()
         until(lambda: ready(server))
@@ -113,7 +114,7 @@ def test_while_the_cluster_is_away_connections_stay_and_sends_are_unavailable_at
         assert again["op"] == "ack" and again["seq"] == 2, again
         assert [event["body"] for event in bob.events("c", 2)] == ["before", "meanwhile"]
         alice.settled()
-    assert "the store is back" in server.stderr()
+        until(lambda: "the store is back" in server.stderr())
     assert [event["body"] for event in server.log_of("c")] == ["before", "meanwhile"]
     assert server.stop() == 0
 

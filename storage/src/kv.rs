@@ -150,6 +150,7 @@ impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(why) | Self::Poisoned(why) => f.write_str(why),
+            Self::TimedOut => f.write_str("no answer within the limit of time (transaction_timed_out)"),
             other => f.write_str(other.name()),
         }
     }

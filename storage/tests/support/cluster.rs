@@ -67,7 +67,7 @@ impl Cluster {
         let mut shell = Command::new("sh")
             .args(["-c", "\"$@\" <&- >/dev/null 2>&1 & echo $!; read -r _; kill -9 $!", "sh"])
             .arg(&self.server)
-            .args(["--memory", "2GiB", "-p", &address, "-C"])
+            .args(["-p", &address, "-C"])
             .arg(self.file())
             .arg("-d")
             .arg(self.directory.join("data"))
