@@ -27,6 +27,7 @@ fn options(server: PathBuf) -> ServerOptions {
         server: Some(server),
         shards: Some(7),
         engine: Engine::Memory,
+        cluster_file: None,
         data: None,
     }
 }

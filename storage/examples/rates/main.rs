@@ -65,7 +65,9 @@ impl Drop for Place {
     fn drop(&mut self) {
         if self.kept {
             println!("kept {}", self.path.display());
-        } else if let Err(error) = std::fs::remove_dir_all(&self.path) {
+        } else if let Err(error) = std::fs::remove_dir_all(&self.path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
             eprintln!("{}: {error}", self.path.display());
         }
     }
