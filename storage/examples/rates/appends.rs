@@ -42,6 +42,7 @@ impl Tally {
     }
 
     /// Pieces a second.
+    #[cfg(feature = "foundationdb")]
     pub(crate) fn rate(&self) -> f64 {
         self.spent.as_ref().map_or(0.0, |spent| spent.rate(self.count))
     }
