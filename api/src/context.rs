@@ -92,7 +92,7 @@ impl Context {
 }
 
 /// What callers are told before the server is open.
-pub(crate) const NOT_OPEN: &str = "the store does not answer yet; the server goes on trying";
+pub(crate) const NOT_OPEN: &str = "the store is not open yet";
 
 /// Milliseconds since the Unix epoch; 0 when the clock stands before it.
 pub(crate) fn unix_ms() -> u64 {

@@ -12,7 +12,7 @@ use protocol::envelope::{AttachedItem, AttachedState, Conversation, Conversation
 use protocol::error::{ErrorCode, Refusal};
 use protocol::event::Role;
 use protocol::id::{ClientId, ConversationKey, Tenant};
-use support::{World, caller_of, settings};
+use support::{KEY, World, caller_of, settings};
 
 /// Router shards that keep nothing but each log's head.
 #[derive(Default)]
@@ -149,4 +149,19 @@ fn shutting_down_ends_idle_connections_and_returns() {
     let address = world.address();
     world.handle.shutdown();
     assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_server_that_begins_closed_says_so_and_takes_calls_once_it_is_open() {
+    let heads = Arc::new(Heads::default());
+    let settings = api::Settings { begins_closed: true, ..settings() };
+    let world = World::start(settings, Arc::new(move |envelope| heads.answer(envelope)));
+    let ready = world.call("GET", "/readyz", "", "");
+    assert_eq!((ready.status, ready.json()["reason"].as_str()), (503, Some("the store is not open yet")));
+    assert_eq!(world.call("GET", "/healthz", "", "").status, 200);
+    assert_eq!(world.call("GET", "/v1/openapi.json", "", "").status, 200);
+    let refused = world.call("GET", "/v1/conversations/c", KEY, "");
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("unavailable")));
+    world.handle.open();
+    assert_eq!(world.call("GET", "/readyz", "", "").status, 200);
 }

@@ -2,8 +2,8 @@
 //!
 //! One order for all of a conversation: what a connection sent first is decided first, whether or not somebody's
 //! role had to be loaded in between. No change of a membership is under way while a load is, and the other way round,
-//! so that what a load says is never older than what is known. A
-//! change that comes to light while a load is under way, because its answer was lost, has the load made again.
+//! so that what a load says is never older than what is known. A change that comes to light while a load is under way,
+//! because its answer was lost, has the load made again.
 
 use protocol::envelope::{Actor, ToRouter};
 use protocol::error::Refusal;
@@ -225,7 +225,7 @@ impl RouterShard {
     }
 
     /// The store can't tell: whoever waits for it is told so at once; what can be decided all the same is.
-    fn refuse_waiting(&mut self, place: Place) {
+    pub(crate) fn refuse_waiting(&mut self, place: Place) {
         let waiting = std::mem::take(&mut self.conversations[place].waiting);
         self.waiting -= waiting.len();
         for waiting in waiting {

@@ -13,7 +13,7 @@ use crate::Operation;
 use crate::appends::{Flying, Origin, Queued};
 use crate::conversation::Place;
 use crate::limits::{APPENDS_MAX, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, CONVERSATION_BYTES, EVENT_FLOOR_BYTES};
-use crate::refusal::{BUSY, CONFLICT, NO_TARGET, NOT_FOUND, bad_request, forbidden, of_failure};
+use crate::refusal::{BUSY, CONFLICT, NO_TARGET, NOT_FOUND, STORE_AWAY, bad_request, forbidden, of_failure};
 use crate::request;
 use crate::roles::Access;
 use crate::shard::RouterShard;
@@ -77,8 +77,11 @@ impl RouterShard {
         }
     }
 
-    /// Is there room for one more event?
+    /// Is there room for one more event, and a store to put it into?
     pub(crate) fn has_room_to_append(&self, place: Place) -> Result<(), Refusal> {
+        if self.conversations[place].unanswered {
+            return Err(STORE_AWAY);
+        }
         let full = self.conversations[place].appends.is_full()
             || self.appends + self.founding >= APPENDS_MAX
             || self.append_bytes >= 2 * self.settings.pending_bytes_max;
@@ -297,11 +300,11 @@ impl RouterShard {
         }
     }
 
-    /// Takes everything out that waits: the conversation is gone.
-    pub(crate) fn withdraw_all(&mut self, place: Place) {
+    /// Takes everything out that waits, and says why.
+    pub(crate) fn withdraw_all(&mut self, place: Place, refusal: Refusal) {
         let withdrawn = self.conversations[place].appends.withdraw(|_| true);
         for queued in &withdrawn {
-            self.refuse_queued(place, queued, NOT_FOUND);
+            self.refuse_queued(place, queued, refusal);
         }
     }
 

@@ -99,6 +99,8 @@ pub(crate) struct Conversation {
     pub(crate) doubtful: bool,
     /// True while an append whose answer was lost may still land: the log is not to be believed before that is barred.
     pub(crate) unbarred: bool,
+    /// True while the store does not say what a log in doubt holds: nothing more is taken for it.
+    pub(crate) unanswered: bool,
     /// The newest published events.
     pub(crate) recent: Recent,
     /// Gateway shards with members online, ascending.
@@ -127,6 +129,7 @@ impl Conversation {
             appends: Appends::default(),
             doubtful: false,
             unbarred: false,
+            unanswered: false,
             recent: Recent::default(),
             interest: Vec::new(),
             attaching: Vec::new(),
@@ -213,6 +216,10 @@ impl Conversation {
             assert!(self.is_idle());
         }
         assert!(self.doubtful || !self.unbarred, "what may still land is waited for");
+        assert!(
+            !self.unanswered || (self.doubtful && self.appends.is_empty()),
+            "nobody waits for a store that is away"
+        );
         if self.has_batch() || self.doubtful {
             assert!(self.meta().is_some());
         }

@@ -14,6 +14,7 @@ use crate::Operation;
 use crate::conversation::{Place, Work};
 use crate::limits::{PAGE_BYTES_MAX, STORE_RETRY_MS};
 use crate::members::Known;
+use crate::refusal::STORE_AWAY;
 use crate::shard::RouterShard;
 use crate::store::Pending;
 
@@ -253,8 +254,20 @@ impl RouterShard {
         // A newer owner's fence bars this one's appends as well.
         let barred = matches!(outcome, Outcome::Appended(_) | Outcome::Failed(Failure::Fenced));
         conversation.unbarred = !barred;
-        let pause = if barred { 0 } else { STORE_RETRY_MS };
-        self.doubts.insert((self.now.monotonic_ms + pause, place));
+        if barred {
+            self.doubts.insert((self.now.monotonic_ms, place));
+        } else {
+            self.doubt_unanswered(place);
+        }
+    }
+
+    /// The store does not say what a log in doubt holds: it is asked again, and whoever waits for that is told at once.
+    fn doubt_unanswered(&mut self, place: Place) {
+        self.doubts.insert((self.now.monotonic_ms + STORE_RETRY_MS, place));
+        self.withdraw_all(place, STORE_AWAY);
+        self.conversations[place].unanswered = true;
+        self.finish_create(place);
+        self.refuse_waiting(place);
     }
 
     /// The log behind the published head is here, or the store is asked again.
@@ -266,9 +279,9 @@ impl RouterShard {
             return;
         }
         let Outcome::Page { events, head: stored_head, .. } = outcome else {
-            self.doubts.insert((self.now.monotonic_ms + STORE_RETRY_MS, place));
-            return;
+            return self.doubt_unanswered(place);
         };
+        conversation.unanswered = false;
         let head = self.conversations[place].head;
         let moved = events.first().is_some_and(|event| event.seq() == head + 1);
         if moved {

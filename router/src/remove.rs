@@ -62,7 +62,7 @@ impl RouterShard {
     /// There is no such conversation, or not any more: forgets all of it.
     pub(crate) fn vanish(&mut self, place: Place) {
         self.release(place);
-        self.withdraw_all(place);
+        self.withdraw_all(place, NOT_FOUND);
         self.conversations.clear_recent(place);
         self.conversations.clear_members(place);
         for gateway in std::mem::take(&mut self.conversations[place].interest) {
@@ -74,6 +74,7 @@ impl RouterShard {
         conversation.head = 0;
         conversation.lamport = 0;
         conversation.unbarred = false;
+        conversation.unanswered = false;
         if std::mem::take(&mut conversation.doubtful) {
             self.doubts.retain(|&(_, doubtful)| doubtful != place);
         }

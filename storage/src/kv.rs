@@ -12,6 +12,8 @@ pub type Value = Vec<u8>;
 
 /// Longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 1_000;
+/// Longest prefix that a cluster's keys may have in front of ours, in bytes.
+pub const PREFIX_BYTES_MAX: usize = 64;
 /// Longest value, in bytes (FoundationDB: 100,000).
 pub const VALUE_BYTES_MAX: usize = 99_000;
 /// All writes of one commit, in bytes (FoundationDB: 10 MB; its advice: under 1 MB).

@@ -6,12 +6,13 @@
 //! ```
 //!
 //! The note says how far it is. While it stands no server takes the destination for a store, and whoever migrates again
-//! goes on where it stopped. Nothing of the source is changed.
+//! goes on where it stopped. Nothing of the source is changed here; whoever calls keeps servers away from it.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::fmt;
 
+use crate::damage::Damage;
 use crate::engine::Engine;
 use crate::key;
 use crate::kv::{EngineError, Found, Key, Read, Value, Write};
@@ -64,7 +65,7 @@ pub enum MigrateError {
     /// They still differ after all was copied: somebody writes to one of them. The first such key.
     Differs(Key),
     /// The copy is as the source, but it is not whole.
-    Fault(Fault),
+    Damaged(Damage),
 }
 
 impl fmt::Display for MigrateError {
@@ -81,7 +82,7 @@ impl fmt::Display for MigrateError {
                 "source and destination differ at {} after everything was copied: is a server running on one of them?",
                 key.escape_ascii()
             ),
-            Self::Fault(fault) => write!(f, "the copy is as the source was, and not whole: {fault}"),
+            Self::Damaged(damage) => write!(f, "the copy is as the source is, and not whole: {damage}"),
         }
     }
 }
@@ -104,17 +105,43 @@ fn note(engine: &mut Engine) -> Result<Option<Key>, EngineError> {
     }
 }
 
-/// Copies everything and proves it. `told` hears how far it is, a few times a second at most.
-///
-/// # Errors
-/// [`MigrateError`]; after most of them the same call goes on where it stopped.
-pub fn migrate(
+/// A migration that has begun: its note is in the destination.
+#[derive(Debug)]
+pub struct Migration {
+    /// Behind the last key that is copied.
+    copied: Key,
+}
+
+impl Migration {
+    /// Makes sure that the destination is empty, or that of an interrupted migration, and puts the note there.
+    ///
+    /// # Errors
+    /// [`MigrateError::Occupied`] and [`MigrateError::Unfit`], and nothing was changed; or it can't be read or written.
+    pub fn begin(destination: &mut Engine) -> Result<Self, MigrateError> {
+        Ok(Self { copied: prepare(destination)? })
+    }
+
+    /// Copies everything and proves it. `told` hears how far it is, once a piece.
+    ///
+    /// # Errors
+    /// [`MigrateError`]; after most of them a migration that is begun again goes on where this one stopped.
+    pub fn run(
+        self,
+        source: &mut Engine,
+        destination: &mut Engine,
+        told: &mut impl FnMut(Progress),
+    ) -> Result<Report, MigrateError> {
+        migrate(source, destination, self.copied, told)
+    }
+}
+
+fn migrate(
     source: &mut Engine,
     destination: &mut Engine,
+    copied: Key,
     told: &mut impl FnMut(Progress),
 ) -> Result<Report, MigrateError> {
-    let begin = prepare(destination)?;
-    copy(source, destination, begin, told)?;
+    copy(source, destination, copied, told)?;
     let mended = compare(source, destination, told, |destination, writes| {
         destination.commit(writes).map_err(MigrateError::Destination)
     })?;
@@ -123,7 +150,10 @@ pub fn migrate(
         compare(source, destination, told, |_, writes| Err(MigrateError::Differs(changed_key(&writes))))?;
     }
     told(Progress { stage: Stage::Verify, keys: 0, bytes: 0 });
-    let report = verify::verify(destination).map_err(MigrateError::Fault)?;
+    let report = verify::verify(destination).map_err(|fault| match fault {
+        Fault::Engine(error) => MigrateError::Destination(error),
+        Fault::Damage(damage) => MigrateError::Damaged(damage),
+    })?;
     let ended = destination.commit(vec![Write::Clear(KEY.to_vec())]).and_then(|()| destination.sync());
     ended.map_err(MigrateError::Destination)?;
     Ok(report)

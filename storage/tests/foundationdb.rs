@@ -24,11 +24,12 @@ mod with_the_feature {
 
     use protocol::envelope::{ConversationKind, RouterId};
     use protocol::event::Role;
+    use protocol::placement::SLOTS;
     use storage::driver::{Driver, Settings, State};
     use storage::engine::foundationdb::{FormatError, Limits};
     use storage::engine::{Engine, FoundationdbEngine};
-    use storage::kv::{EngineError, Read, VALUE_BYTES_MAX, Write};
-    use storage::request::{Appended, Failure, Outcome, Request, RequestId};
+    use storage::kv::{EngineError, Found, Read, VALUE_BYTES_MAX, Write};
+    use storage::request::{Appended, Epoch, Failure, Outcome, Request, RequestId};
 
     use super::support::cluster::{self, Cluster};
     use super::support::*;
@@ -79,9 +80,7 @@ mod with_the_feature {
         let (begin, end) = (b"k".to_vec(), b"l".to_vec());
         let all = Read::Range { begin, end, limit: 1_000, bytes_max: usize::MAX, reverse: false };
         let found = store.engine.read(&[all]).unwrap();
-        let [storage::kv::Found::Pairs { pairs, more: false }] = found.as_slice() else {
-            panic!("{found:?}")
-        };
+        let [Found::Pairs { pairs, more: false }] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!(pairs.len(), 40);
         assert!(pairs.iter().enumerate().all(|(number, (_, value))| value[0] == number as u8));
     }
@@ -245,6 +244,51 @@ mod with_the_feature {
         answered();
         assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
         running.driver.stop().unwrap();
+    }
+
+    #[test]
+    fn what_a_kill_interrupts_goes_on_by_itself_when_the_cluster_is_back() {
+        const MESSAGES: u64 = 6_000;
+        let Some(mut cluster) = Cluster::start("a removal over a kill") else { return };
+        let engine = FoundationdbEngine::connect(&foundationdb_settings(&cluster.file())).unwrap();
+        engine.check_format().unwrap();
+        let mut store = Store::of_engine(Engine::Foundationdb(engine.clone()));
+        let of = conversation("large");
+        store.create(of, ConversationKind::Group, &[("alice", Role::Owner)]);
+        for first in (0..MESSAGES).step_by(200) {
+            let items = (first..first + 200).map(|number| message(of, "alice", &format!("m{number}"), "x"));
+            store.append(of, items.collect());
+        }
+        let running = drive(engine.clone());
+        let commits = engine.commits();
+        running.submit(1, Request::Remove { epoch: Epoch(u64::MAX), conversation: of });
+        while engine.commits() < commits + 3 {
+            thread::yield_now();
+        }
+        cluster.kill();
+        let (_, outcome) = running.answers.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert!(matches!(outcome, Outcome::Failed(Failure::Unknown)), "in part: {outcome:?}");
+        let handle = running.driver.handle();
+        until("the cluster counts as away", || handle.metrics().state() == State::Away);
+        cluster.run();
+        // Nobody asks for anything, and all the same it comes back and is cleared.
+        until("the cluster is back", || handle.metrics().state() == State::Healthy);
+        until("the removal is over", || {
+            let (begin, end) = (Vec::new(), storage::key::END.to_vec());
+            let all = Read::Range { begin, end, limit: 10_000, bytes_max: usize::MAX, reverse: false };
+            let found = store.engine.read(&[all]).unwrap();
+            // The fences of the claim stay.
+            matches!(&found[..], [Found::Pairs { pairs, .. }] if pairs.len() == usize::from(SLOTS))
+        });
+        running.driver.stop().unwrap();
+    }
+
+    fn until(what: &str, mut is: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        while !is() {
+            assert!(Instant::now() < deadline, "{what}");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What one sender of a conversation has been told.

@@ -7,10 +7,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use protocol::envelope::ConversationKind;
 use protocol::event::Role;
+use storage::engine::Engine;
 use storage::kv::Write;
-use storage::migrate::{MigrateError, Stage, is_unfinished, migrate};
+use storage::migrate::{MigrateError, Migration, Progress, Stage, is_unfinished};
+use storage::verify::Report;
 
 use support::*;
+
+fn migrate(
+    from: &mut Engine,
+    to: &mut Engine,
+    told: &mut impl FnMut(Progress),
+) -> Result<Report, MigrateError> {
+    Migration::begin(to)?.run(from, to, told)
+}
 
 /// A store with so many messages in each of three conversations.
 fn fill(store: &mut Store, messages: u64) {
@@ -121,6 +131,6 @@ fn damage_in_the_source_is_named_and_the_copy_does_not_become_a_store() {
     let key = storage::key::StoreKey::Event(conversation("a"), 3).encode();
     from.engine.commit(vec![Write::Clear(key)]).unwrap();
     let refused = migrate(&mut from.engine, &mut to.engine, &mut |_| ());
-    assert!(matches!(refused, Err(MigrateError::Fault(_))), "{refused:?}");
+    assert!(matches!(refused, Err(MigrateError::Damaged(_))), "{refused:?}");
     assert!(is_unfinished(&mut to.engine).unwrap());
 }

@@ -4,15 +4,16 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use storage::engine::Engine;
-use storage::migrate::{self, Progress, Stage};
+use storage::migrate::{Migration, Progress, Stage, is_unfinished};
 
 use super::{Failure, print, stores};
 use crate::config::{Config, EngineKind};
 
 pub(super) const HELP: &str = "\
-Copies every record, compares both stores, and verifies the copy; the source stays as it is. The embedded store is
-the one in --data (store.path), the cluster is the one of --cluster-file (store.cluster_file, store.key_prefix). Stop
-all servers first. A server that still runs on a cluster to migrate from is fenced: it stores no message any more.
+Copies every record, compares both stores, and verifies the copy; of the source nothing goes away. The embedded
+store is the one in --data (store.path), the cluster is the one of --cluster-file (store.cluster_file,
+store.key_prefix). Stop all servers first. A cluster has no lock: a server that still runs on the one to migrate from
+is deposed, once the destination is known to be free, and stores no message any more.
 What was interrupted goes on where it stopped: run the same command again. Until it has ended, no server starts on
 the destination.
 
@@ -61,25 +62,27 @@ impl Migrate {
         }
         let mut source = stores::open(config, from)?;
         let mut destination = stores::open(config, to)?;
-        if migrate::is_unfinished(&mut source).map_err(Failure::failed)? {
+        if is_unfinished(&mut source).map_err(Failure::failed)? {
             return Err(Failure::failed(format!(
                 "{source_place}: a migration into it has begun and not ended; it is no whole store"
             )));
         }
+        let ways = format!("{source_place} to {place}");
+        let failed = |error| Failure::failed(format!("{ways}: {error}"));
+        let migration = Migration::begin(&mut destination).map_err(failed)?;
         fence_servers(&mut source).map_err(|error| Failure::failed(format!("{source_place}: {error}")))?;
         let mut told = Instant::now();
-        let report = migrate::migrate(&mut source, &mut destination, &mut |progress| {
+        let report = migration.run(&mut source, &mut destination, &mut |progress| {
             if told.elapsed() >= TOLD_EVERY {
                 told = Instant::now();
                 eprintln!("murmuring: {}", words(progress));
             }
         });
         let closed = destination.close().and(source.close());
-        let report =
-            report.map_err(|error| Failure::failed(format!("{source_place} to {place}: {error}")))?;
+        let report = report.map_err(failed)?;
         closed.map_err(|error| Failure::failed(format!("{place}: did not close in order: {error}")))?;
         print(&format!(
-            "{source_place} to {place}: {} conversations, {} events, {} members, {} keys, {} bytes: copied, compared and whole\n",
+            "{ways}: {} conversations, {} events, {} members, {} keys, {} bytes: copied, compared and whole\n",
             report.conversations, report.events, report.members, report.keys, report.bytes
         ))
     }

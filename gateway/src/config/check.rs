@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use storage::kv::PREFIX_BYTES_MAX;
+
 use super::problem::Problem;
 use super::section::Config;
 use super::value::{EngineKind, Secret};
@@ -75,9 +77,6 @@ const API_KEY_BYTES_ADVISED: usize = 16;
 /// RFC 2104, section 3: a key shorter than the hash's output weakens the MAC.
 const TICKET_SECRET_BYTES_MIN: usize = 32;
 
-/// Longest prefix of the keys in a cluster, in bytes: with it the longest key stays far below the cluster's 10,000.
-const KEY_PREFIX_BYTES_MAX: usize = 64;
-
 fn check_store(config: &Config, wrong: &mut impl FnMut(&str, String)) {
     if config.store.engine == EngineKind::Foundationdb && !cfg!(feature = "foundationdb") {
         wrong(
@@ -88,10 +87,10 @@ fn check_store(config: &Config, wrong: &mut impl FnMut(&str, String)) {
         );
     }
     let prefix = config.store.key_prefix.len();
-    if prefix > KEY_PREFIX_BYTES_MAX {
+    if prefix > PREFIX_BYTES_MAX {
         wrong(
             "store.key_prefix",
-            format!("has {prefix} bytes; it is in every key, so {KEY_PREFIX_BYTES_MAX} at most"),
+            format!("has {prefix} bytes; it is in every key, so {PREFIX_BYTES_MAX} at most"),
         );
     }
     if config.store.path.is_empty() {

@@ -28,7 +28,8 @@ const DESCRIPTORS_EASE: u64 = 480;
 /// A core's eventfd, to which come its banks and listeners.
 const DESCRIPTORS_A_CORE: u64 = 1;
 
-/// main, log, store, store-tables, store-compact, api, open and keys, of which the last two come and go.
+/// main, log, store, store-tables, store-compact, api, open and keys, of which the last two come and go. On FoundationDB
+/// the client library's network thread and one of its own stand for the two that write and compact tables.
 const THREADS_OWN: u64 = 8;
 
 /// Bytes of an entry of the submission and of the completion queue (io_uring.h), and of what a ring begins with.

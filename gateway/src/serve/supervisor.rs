@@ -13,8 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What a drain takes beside its deadline: requests under way, and the store's last flush.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
 
-/// How often a supervisor is told that the store is still waited for, and how long that word is good.
+/// How often a supervisor is told that the store is still waited for.
 const START_PACE: Duration = Duration::from_secs(10);
+/// How long that word is good.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A supervisor, or nobody.
@@ -153,6 +154,21 @@ mod tests {
         unwatched.alive();
         assert_eq!(heard(&socket), "");
         assert_eq!(unwatched.silence_max(least), Duration::MAX);
+    }
+
+    #[test]
+    fn a_wait_for_the_store_asks_for_patience_when_that_is_due() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let mut supervisor = Supervisor::new(path.as_os_str(), None).unwrap();
+        supervisor.starting();
+        assert_eq!(heard(&socket), "", "not due yet");
+        supervisor.told_alive -= START_PACE;
+        supervisor.starting();
+        supervisor.starting();
+        assert_eq!(heard(&socket), "EXTEND_TIMEOUT_USEC=60000000\nSTATUS=waiting for the store");
+        assert_eq!(heard(&socket), "", "once");
     }
 
     #[test]

@@ -77,16 +77,47 @@ fn the_log_is_not_read_before_nothing_can_land_any_more() {
     let bar = lose_answer(&mut world);
     let voids = |write: &Write| matches!(write, Write::Set(key, _) if late.conflicts.contains(key));
     assert!(bar.writes.iter().any(voids), "{:?}", bar.writes);
-    // As long as nobody knows whether it is barred, it may land, and nothing newer is appended.
-    let newer = world.append(actor("bob"), room, "2", message("x"));
+    // As long as nobody knows whether it is barred, it may land, and nothing newer is appended: who asks is told so.
+    let queued = world.append(actor("bob"), room, "2", message("x"));
     world.fate = Fate::Failed(Failure::Unavailable);
     world.pass(5_000);
     assert!(!world.done.contains(&"page"), "{:?}", world.done);
+    assert_eq!(refusal(world.answer(&queued)).code, Unavailable);
     land(&mut world, late);
     world.fate = Fate::Done;
     world.pass(1_000);
-    assert_eq!(stored(world.answer(&newer)), Ok(2));
+    assert_eq!(world.published(GATEWAY), [1]);
+    assert_eq!(world.say("bob", room, "2", "x"), Ok(2));
     assert_eq!(world.published(GATEWAY), [1, 2]);
+    world.assert_idle();
+}
+
+#[test]
+fn while_a_log_in_doubt_cannot_be_read_everything_for_it_is_refused_at_once() {
+    let mut world = World::new(1);
+    let room = world.group("room");
+    world.attach("alice", room, GATEWAY);
+    world.append(actor("alice"), room, "1", message("x"));
+    world.turn();
+    lose_answer(&mut world);
+    world.fate = Fate::Failed(Failure::Unavailable);
+    world.pass(1_000);
+    let append = world.append(actor("bob"), room, "2", message("x"));
+    world.turn();
+    assert_eq!(refusal(world.answer(&append)).code, Unavailable);
+    let caller = world.caller(GATEWAY);
+    let (id, change) = (ClientId::parse("c").unwrap(), Change::Leave { user: user("alice").user });
+    world.send(ToRouter::Change { caller, actor: server(), conversation: room, id, change, lamport: 0 });
+    world.turn();
+    assert_eq!(refusal(world.answer(&caller)).code, Unavailable);
+    // A removal waits for the log; the next try to read it tells that there is none.
+    let caller = world.caller(GATEWAY);
+    world.send(ToRouter::Remove { caller, actor: server(), conversation: room });
+    world.pass(1_000);
+    assert_eq!(refusal(world.answer(&caller)).code, Unavailable);
+    world.fate = Fate::Done;
+    world.pass(1_000);
+    assert_eq!(world.say("bob", room, "2", "x"), Ok(1));
     world.assert_idle();
 }
 

@@ -28,19 +28,33 @@ use crate::request::{Epoch, Failure, Outcome, Request};
 const FLIGHTS_MAX: usize = 256;
 /// How often the cluster's silence is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// A request that waited so long for its turn is refused: whoever asked is not there any more, or should not wait longer.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 /// A sleep without a reason to wake by itself.
 const IDLE: Duration = Duration::from_secs(3_600);
-/// Shortest pause before removals that the cluster did not let end are taken up again.
+/// Pause before removals that did not end are taken up again.
 const REMOVALS_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why something is under way.
 #[derive(Clone, Copy, Debug)]
 enum Purpose {
     Asked(Asker),
+    /// The same, for a removal: several commits, which have to come to their end.
+    AskedRemoval(Asker),
     /// Removals that did not end are taken up again.
     Removals,
     /// Is the cluster there?
     Probe,
+}
+
+impl Purpose {
+    /// Who waits for its end.
+    const fn asker(self) -> Option<Asker> {
+        match self {
+            Self::Asked(asker) | Self::AskedRemoval(asker) => Some(asker),
+            Self::Removals | Self::Probe => None,
+        }
+    }
 }
 
 /// How it ended.
@@ -96,7 +110,7 @@ struct Flights {
     health: Health,
     /// Commits that were counted.
     commits: u64,
-    /// When removals are to be taken up again; `None`: they are under way, or there are none.
+    /// When removals are to be taken up again; `None`: they are under way, or none is known to be left.
     removals_at: Option<Instant>,
 }
 
@@ -126,16 +140,18 @@ impl Flights {
                 break;
             }
             let takes = self.health.is_away() || self.flights.len() < FLIGHTS_MAX;
-            let idle = self.flights.is_empty() && self.removals_at.is_none();
+            let idle = self.flights.is_empty() && self.removals_at.is_none() && !self.health.is_away();
             self.queue.wait_for(takes, if idle { IDLE } else { LOOK });
         }
-        self.queue.metrics().set_state(State::Stopped);
-        Ok(())
+        let metrics = self.queue.metrics();
+        let poisoned = metrics.state() == State::Poisoned;
+        metrics.set_state(State::Stopped);
+        if poisoned { Err(EngineError::Poisoned(FAULT.to_owned())) } else { Ok(()) }
     }
 
     /// True while somebody waits for something that is under way.
     fn is_asked(&self) -> bool {
-        self.flights.iter().any(|flight| matches!(flight.purpose, Purpose::Asked(_)))
+        self.flights.iter().any(|flight| flight.purpose.asker().is_some())
     }
 
     /// Begins what waits, or refuses it while the cluster is away.
@@ -145,7 +161,7 @@ impl Flights {
         }
         while self.health.is_away() || self.flights.len() < FLIGHTS_MAX {
             let Some(Job { asker, request }) = self.queue.pop() else { return };
-            if self.health.is_away() {
+            if self.health.is_away() || asker.since.elapsed() >= WAIT_MAX {
                 self.over.push((asker, Outcome::Failed(Failure::Unavailable)));
             } else {
                 self.begin(asker, request);
@@ -157,9 +173,13 @@ impl Flights {
         let (engine, queue) = (self.engine.clone(), Arc::clone(&self.queue));
         let doubt = Arc::new(AtomicBool::new(false));
         let of_work = Arc::clone(&doubt);
+        let purpose = match request {
+            Request::Remove { .. } => Purpose::AskedRemoval(asker),
+            _ => Purpose::Asked(asker),
+        };
         let work =
             async move { End::Outcome(engine.perform(request, &of_work, &queue.metrics().setbacks).await) };
-        self.flights.push(Flight { purpose: Purpose::Asked(asker), doubt, work: Box::pin(work) });
+        self.flights.push(Flight { purpose, doubt, work: Box::pin(work) });
     }
 
     /// Begins work of the store's own.
@@ -172,7 +192,13 @@ impl Flights {
         while let Poll::Ready(Some((purpose, end))) = Pin::new(&mut self.flights).poll_next(context) {
             match (purpose, end) {
                 (Purpose::Asked(asker), End::Outcome(outcome)) => self.over.push((asker, outcome)),
-                (Purpose::Asked(asker), _) => {
+                (Purpose::AskedRemoval(asker), End::Outcome(outcome)) => {
+                    if matches!(outcome, Outcome::Failed(_)) {
+                        self.retry_removals();
+                    }
+                    self.over.push((asker, outcome));
+                }
+                (Purpose::Asked(asker) | Purpose::AskedRemoval(asker), _) => {
                     self.poison();
                     self.over.push((asker, Outcome::Failed(Failure::Poisoned(FAULT.to_owned()))));
                 }
@@ -228,14 +254,13 @@ impl Flights {
     /// Answers everything under way without waiting for its end. A commit in doubt may still happen.
     fn give_up(&mut self) {
         for flight in std::mem::take(&mut self.flights) {
-            match flight.purpose {
-                Purpose::Asked(asker) => {
-                    let doubt = flight.doubt.load(Ordering::Relaxed);
-                    let failure = if doubt { Failure::Unknown } else { Failure::Unavailable };
-                    self.over.push((asker, Outcome::Failed(failure)));
-                }
-                Purpose::Removals => self.retry_removals(),
-                Purpose::Probe => {}
+            if let Some(asker) = flight.purpose.asker() {
+                let doubt = flight.doubt.load(Ordering::Relaxed);
+                let failure = if doubt { Failure::Unknown } else { Failure::Unavailable };
+                self.over.push((asker, Outcome::Failed(failure)));
+            }
+            if matches!(flight.purpose, Purpose::Removals | Purpose::AskedRemoval(_)) {
+                self.retry_removals();
             }
         }
     }
@@ -269,7 +294,7 @@ async fn finish_removals(
                 Outcome::Failed(Failure::Unavailable | Failure::Unknown) => {
                     return Err(EngineError::Unavailable);
                 }
-                // Another owner has it, or `verify` will name the damage.
+                // Another owner has it, or nobody can end it: the next start will try, and `verify` names the damage.
                 Outcome::Failed(_) | Outcome::Removed { .. } => {}
                 other => unreachable!("a removal is answered with Removed, not with {other:?}"),
             }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 /// A cluster that answers nothing for so long, while it is asked, is away. A recovery within the cluster takes less, as a rule.
 const SILENCE_MAX: Duration = Duration::from_millis(1_500);
+/// Looks further apart than this say nothing of the time between.
+const LOOK_MAX: Duration = Duration::from_millis(500);
 /// From a probe that failed to the next one.
 const PROBE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -27,6 +29,8 @@ pub(super) struct Health {
     answers: u64,
     /// When the last came, or something was asked after a time without anything to answer.
     heard: Instant,
+    /// The last look.
+    looked: Instant,
     /// A probe is under way.
     probing: bool,
     probe_at: Instant,
@@ -34,7 +38,7 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) const fn new(now: Instant) -> Self {
-        Self { away: false, answers: 0, heard: now, probing: false, probe_at: now }
+        Self { away: false, answers: 0, heard: now, looked: now, probing: false, probe_at: now }
     }
 
     pub(super) const fn is_away(&self) -> bool {
@@ -50,7 +54,10 @@ impl Health {
     pub(super) fn look(&mut self, answers: u64, now: Instant) -> Change {
         let silent = answers == self.answers;
         self.answers = answers;
-        if !silent {
+        // Who did not look could not hear either: a thread that was stopped takes the cluster for silent.
+        let slept = now.saturating_duration_since(self.looked) >= LOOK_MAX;
+        self.looked = now;
+        if !silent || slept {
             self.heard = now;
         }
         match (self.away, silent) {
@@ -93,6 +100,9 @@ mod tests {
         let mut health = Health::new(begin);
         assert_eq!(health.look(5, at(100)), Change::None);
         health.begins_to_ask(at(60_000));
+        for look in 60_000..61_499 {
+            assert_eq!(health.look(5, at(look)), Change::None);
+        }
         assert_eq!(health.look(5, at(61_499)), Change::None);
         assert!(!health.wants_probe(at(61_499)));
         assert_eq!(health.look(5, at(61_500)), Change::Gone);
@@ -106,6 +116,14 @@ mod tests {
         assert_eq!(health.look(6, at(66_702)), Change::Back);
         assert!(!health.is_away());
         assert_eq!(health.look(6, at(66_703)), Change::None);
+    }
+
+    #[test]
+    fn a_thread_that_was_stopped_does_not_take_the_cluster_for_silent() {
+        let begin = Instant::now();
+        let mut health = Health::new(begin);
+        assert_eq!(health.look(0, begin + Duration::from_secs(100)), Change::None);
+        assert_eq!(health.look(0, begin + Duration::from_millis(100_100)), Change::None);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Removals that have begun and not ended, as the store notes them: whoever starts the store takes them up again.
+//! Removals that have begun and not ended, as the store notes them: whoever starts the store takes them up again, and so
+//! does a store whose cluster was away meanwhile.
 
 use protocol::id::ConversationKey;
 

@@ -71,6 +71,8 @@ pub struct Transaction {
     attempts: u32,
     /// A commit was answered with `Unknown` and nothing since has told what came of it.
     in_doubt: bool,
+    /// One of several commits has happened: the request is done in part.
+    in_part: bool,
     committing: bool,
 }
 
@@ -177,7 +179,7 @@ impl Transaction {
     #[must_use]
     pub fn begin(request: Request) -> (Self, Step) {
         let mut transaction =
-            Self { work: Work::of(request), attempts: 1, in_doubt: false, committing: false };
+            Self { work: Work::of(request), attempts: 1, in_doubt: false, in_part: false, committing: false };
         let step = transaction.work.begin();
         let step = transaction.went_on(step);
         (transaction, step)
@@ -193,6 +195,7 @@ impl Transaction {
             Ok(Reply::Committed) => {
                 assert!(self.committing, "a read is answered with Found");
                 self.in_doubt = false;
+                self.in_part = true;
                 self.work.committed()
             }
             Err(error) => self.refused(error),
@@ -200,10 +203,11 @@ impl Transaction {
         self.went_on(step)
     }
 
-    /// True when a commit may have happened, and nothing since has told: whoever gives up now must say so.
+    /// True when a commit may have happened, and nothing since has told, or has happened and others are to follow:
+    /// whoever gives up now must not say that nothing was done.
     #[must_use]
     pub const fn is_in_doubt(&self) -> bool {
-        self.in_doubt
+        self.in_doubt || self.in_part
     }
 
     fn went_on(&mut self, step: Step) -> Step {
@@ -239,7 +243,7 @@ impl Transaction {
 
     fn failed(&self, failure: Failure) -> Step {
         Step::Done(Outcome::Failed(match failure {
-            Failure::Unavailable | Failure::Refused(_) if self.in_doubt => Failure::Unknown,
+            Failure::Unavailable | Failure::Refused(_) if self.is_in_doubt() => Failure::Unknown,
             other => other,
         }))
     }

@@ -30,12 +30,15 @@ pub(super) fn engine_error(error: FdbError, during: During) -> EngineError {
         // commit_proxy_memory_limit_exceeded, batch_transaction_throttled, grv_proxy_memory_limit_exceeded,
         // tag_throttled, proxy_tag_throttled; cluster_version_changed while reading.
         1042 | 1051 | 1078 | 1213 | 1223 | 1039 => EngineError::Busy,
-        // transaction_cancelled, operation_cancelled: by us, as the process ends. database_locked: by an operator.
-        1025 | 1101 | 1038 => EngineError::Unavailable,
+        // database_locked: by an operator.
+        1038 => EngineError::Unavailable,
+        // transaction_cancelled, operation_cancelled: by us, as the process ends.
+        1025 | 1101 if during == During::Read => EngineError::Unavailable,
         // transaction_too_large, key_too_large, value_too_large.
         2101..=2103 => EngineError::TooLarge,
         _ if error.is_retryable_not_committed() => EngineError::Busy,
-        _ if error.is_maybe_committed() => EngineError::Unknown,
+        // Whatever else comes back in place of a commit's answer does not say that nothing happened.
+        _ if during == During::Commit => EngineError::Unknown,
         code => EngineError::Refused(format!("FoundationDB says {code}: {}", error.message())),
     }
 }
@@ -77,6 +80,8 @@ mod tests {
             (1213, read, EngineError::Busy),
             (1038, commit, EngineError::Unavailable),
             (1025, read, EngineError::Unavailable),
+            (1025, commit, EngineError::Unknown),
+            (4100, commit, EngineError::Unknown),
             (2101, commit, EngineError::TooLarge),
             (2102, commit, EngineError::TooLarge),
             (2103, commit, EngineError::TooLarge),

@@ -24,7 +24,7 @@ use foundationdb::options::DatabaseOption;
 use foundationdb::{Database, FdbError, Transaction};
 use futures::executor::block_on;
 
-use crate::kv::{EngineError, Found, Key, Read, Write};
+use crate::kv::{EngineError, Found, KEY_BYTES_MAX, Key, PREFIX_BYTES_MAX, Read, Write};
 use crate::request::{Outcome, Request};
 use crate::setback::Setbacks;
 use crate::transaction::{ATTEMPTS_MAX, Reply, Step};
@@ -32,8 +32,10 @@ use crate::transaction::{ATTEMPTS_MAX, Reply, Step};
 pub use format::FormatError;
 use session::Session;
 
-/// Longest prefix of all keys, in bytes.
-pub const PREFIX_BYTES_MAX: usize = 64;
+/// Longest key that FoundationDB takes, in bytes ("Known limitations").
+const CLUSTER_KEY_BYTES_MAX: usize = 10_000;
+const _: () =
+    assert!(PREFIX_BYTES_MAX + KEY_BYTES_MAX <= CLUSTER_KEY_BYTES_MAX, "every key fits with its prefix");
 
 /// How the engine is set up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,9 +9,6 @@ use super::FoundationdbEngine;
 use super::error::{During, engine_error, is_worth_a_pause};
 use crate::kv::{EngineError, Found, Key, Read, Value, Write};
 
-/// Bytes that one answer of a range may have, so that a page is read in pieces that leave a server in good time.
-const PIECE_BYTES_MAX: usize = 512 * 1024;
-
 /// Reads at one version until a commit or an error, then at a newer one.
 pub(super) struct Session<'a> {
     engine: &'a FoundationdbEngine,
@@ -49,7 +46,7 @@ impl<'a> Session<'a> {
                 Ok(found)
             }
             Err(error) => {
-                let meaning = engine_error(error, During::Read);
+                let meaning = self.heard(engine_error(error, During::Read));
                 if is_worth_a_pause(&meaning) {
                     self.begin_again(transaction.on_error(error).await);
                 }
@@ -58,11 +55,19 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// An error is an answer, too, unless it says that there was none.
+    fn heard(&self, error: EngineError) -> EngineError {
+        if error != EngineError::TimedOut {
+            self.engine.made_progress();
+        }
+        error
+    }
+
     /// Commits all of `writes` or nothing, unless what was read with `conflict` was changed.
     ///
     /// # Errors
-    /// As [`Session::read`]. After [`EngineError::Unknown`] the library has made sure that the commit is not under way any
-    /// more, if the pause ended in time; after [`EngineError::TimedOut`] it may still be.
+    /// As [`Session::read`]. After [`EngineError::TimedOut`], and after an [`EngineError::Unknown`] that is none of the
+    /// library's 1021, the commit may still be under way.
     pub(super) async fn commit(&mut self, writes: &[Write]) -> Result<(), EngineError> {
         let transaction = self.take()?;
         for write in writes {
@@ -75,7 +80,7 @@ impl<'a> Session<'a> {
             }
             Err(failed) => failed,
         };
-        let meaning = engine_error(*failed, During::Commit);
+        let meaning = self.heard(engine_error(*failed, During::Commit));
         if is_worth_a_pause(&meaning) {
             self.begin_again(failed.on_error().await);
         }
@@ -174,9 +179,10 @@ impl Pieces {
         Some(Self { option, pairs, bytes, limit: *limit, bytes_max: *bytes_max }.bounded())
     }
 
-    /// A piece that ends at the bound of bytes is followed by one with a single pair, or none.
+    /// The library ends a piece after some 100 KB by itself. One that ends at our bound of bytes is followed by one with a
+    /// single pair, or none.
     fn bounded(mut self) -> Self {
-        self.option.target_bytes = self.bytes_max.saturating_sub(self.bytes).clamp(1, PIECE_BYTES_MAX);
+        self.option.target_bytes = self.bytes_max.saturating_sub(self.bytes).clamp(1, i32::MAX as usize);
         self
     }
 
