@@ -15,7 +15,7 @@ use protocol::envelope::RouterId;
 use storage::engine::MemoryEngine;
 use storage::kv::EngineError;
 use storage::request::{Failure, Outcome, Request, RequestId};
-use storage::transaction::{Reply, Step, Transaction};
+use storage::transaction::{Clears, Reply, Step, Transaction};
 
 use self::late::{LateCommits, LateNumber};
 use self::running::{Basis, Changes, Running};
@@ -114,7 +114,8 @@ impl Store {
         while self.running.len() < self.weather.parallel
             && let Some((router, id, request)) = self.waiting.pop_front()
         {
-            let (transaction, step) = Transaction::begin(request);
+            let clears = if self.weather.external { Clears::Whole } else { Clears::Pieces };
+            let (transaction, step) = Transaction::begin_for(request, clears);
             let running = Running::new(router, id, transaction);
             if matches!(self.silence, Silence::GivenUp) {
                 world.coverage.hit(Mark::StoreRefused);

@@ -14,7 +14,7 @@ use crate::value::{self, Head, Meta};
 use super::commit::Commit;
 use super::fence::{Fence, fenced, get};
 use super::load;
-use super::remove::Remove;
+use super::remove::{Clears, Remove};
 use super::{Answers, Step};
 
 /// Members of one transaction, so that its writes stay below the bound of a commit.
@@ -23,6 +23,7 @@ const MEMBERS_MAX: usize = 500;
 #[derive(Debug)]
 pub(super) struct Create {
     epoch: Epoch,
+    clears: Clears,
     conversation: Conversation,
     members: BTreeMap<UserId, Role>,
     fence: Fence,
@@ -33,7 +34,12 @@ pub(super) struct Create {
 }
 
 impl Create {
-    pub(super) fn new(epoch: Epoch, mut conversation: Conversation, members: &[Member]) -> Self {
+    pub(super) fn new(
+        epoch: Epoch,
+        mut conversation: Conversation,
+        members: &[Member],
+        clears: Clears,
+    ) -> Self {
         assert!(members.len() <= MEMBERS_MAX, "the router splits larger lists");
         let members: BTreeMap<UserId, Role> =
             members.iter().map(|member| (member.user, member.role)).collect();
@@ -41,7 +47,7 @@ impl Create {
         conversation.lamport = conversation.lamport.max(conversation.created);
         conversation.members = members.len() as u64;
         let fence = Fence::new(epoch, std::iter::once(&conversation.key));
-        Self { epoch, conversation, members, fence, removal: None, in_doubt: false }
+        Self { epoch, clears, conversation, members, fence, removal: None, in_doubt: false }
     }
 
     pub(super) fn begin(&mut self) -> Step {
@@ -71,7 +77,7 @@ impl Create {
         if meta.is_none() {
             return Ok(self.commit());
         }
-        let step = self.removal.insert(Remove::new(self.epoch, of)).begin();
+        let step = self.removal.insert(Remove::new(self.epoch, of, self.clears)).begin();
         Ok(step)
     }
 

@@ -38,6 +38,7 @@ use load::Load;
 use mark::Marks;
 use members::Members;
 use page::Page;
+pub use remove::Clears;
 use remove::Remove;
 use seen::{LastSeen, Seen};
 
@@ -93,11 +94,11 @@ enum Work {
 }
 
 impl Work {
-    fn of(request: Request) -> Self {
+    fn of(request: Request, clears: Clears) -> Self {
         match request {
             Request::Append(batch) => Self::Append(Append::new(batch)),
             Request::Create { epoch, conversation, members } => {
-                Self::Create(Box::new(Create::new(epoch, conversation, &members)))
+                Self::Create(Box::new(Create::new(epoch, conversation, &members, clears)))
             }
             Request::Load { conversation, users } => Self::Load(Load::new(conversation, users)),
             Request::Page { conversation, range, limit, bytes_max } => {
@@ -112,7 +113,7 @@ impl Work {
             Request::Mark { marks } => Self::Mark(Marks::new(marks)),
             Request::Seen { seen } => Self::Seen(Seen::new(seen)),
             Request::LastSeen { user } => Self::LastSeen(LastSeen::new(user)),
-            Request::Remove { epoch, conversation } => Self::Remove(Remove::new(epoch, conversation)),
+            Request::Remove { epoch, conversation } => Self::Remove(Remove::new(epoch, conversation, clears)),
             Request::Claim { slots } => Self::Claim(Claim::new(slots)),
         }
     }
@@ -175,11 +176,22 @@ impl Work {
 }
 
 impl Transaction {
-    /// Takes a request up.
+    /// Takes a request up, for an engine that clears ranges in pieces.
     #[must_use]
     pub fn begin(request: Request) -> (Self, Step) {
-        let mut transaction =
-            Self { work: Work::of(request), attempts: 1, in_doubt: false, in_part: false, committing: false };
+        Self::begin_for(request, Clears::Pieces)
+    }
+
+    /// Takes a request up, for an engine that clears ranges like this.
+    #[must_use]
+    pub fn begin_for(request: Request, clears: Clears) -> (Self, Step) {
+        let mut transaction = Self {
+            work: Work::of(request, clears),
+            attempts: 1,
+            in_doubt: false,
+            in_part: false,
+            committing: false,
+        };
         let step = transaction.work.begin();
         let step = transaction.went_on(step);
         (transaction, step)

@@ -6,6 +6,8 @@
 //!   ─► meta and note cleared
 //! ```
 //!
+//! An engine that clears a range of any size in one go ([`Clears::Whole`]) clears the rest in one commit, unread.
+//!
 //! While the note stands, nobody can create the conversation anew: `create.rs` finishes the removal first. So nothing
 //! of an old life, no client id and no cursor, is seen in a new one; its seqs begin at 1 again.
 
@@ -24,13 +26,23 @@ use super::{Answers, Step};
 
 /// Members cleared in one commit.
 const MEMBERS_PIECE: usize = 200;
-/// Keys cleared in one commit, and bytes read for it.
+/// Keys cleared in one commit where they are cleared in pieces, and bytes read for it.
 const KEYS_PIECE: usize = 1_000;
 const BYTES_PIECE: usize = 1024 * 1024;
+
+/// How an engine clears a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clears {
+    /// Key by key: a large range is cleared in pieces, so that a commit has a bound.
+    Pieces,
+    /// In one go, whatever its size.
+    Whole,
+}
 
 #[derive(Debug)]
 pub(super) struct Remove {
     of: ConversationKey,
+    clears: Clears,
     fence: Fence,
     phase: Phase,
     /// Where it goes on when the commit that is under way has happened.
@@ -56,9 +68,9 @@ enum Phase {
 }
 
 impl Remove {
-    pub(super) fn new(epoch: Epoch, of: ConversationKey) -> Self {
+    pub(super) fn new(epoch: Epoch, of: ConversationKey, clears: Clears) -> Self {
         let fence = Fence::new(epoch, std::iter::once(&of));
-        Self { of, fence, phase: Phase::Hide, next: Phase::Hide, existed: false, members: Vec::new() }
+        Self { of, clears, fence, phase: Phase::Hide, next: Phase::Hide, existed: false, members: Vec::new() }
     }
 
     /// Reads for the next commit. Also after one that failed: it may have happened, and is made again.
@@ -67,6 +79,7 @@ impl Remove {
         reads.push(get(&StoreKey::Meta(self.of), true));
         match &self.phase {
             Phase::Hide | Phase::Note | Phase::End => {}
+            Phase::Rest(_) if self.clears == Clears::Whole => {}
             Phase::Members(after) => reads.push(members::read(&self.of, *after, MEMBERS_PIECE)),
             Phase::Rest(begin) => reads.push(Read::Range {
                 begin: begin.clone(),
@@ -95,6 +108,9 @@ impl Remove {
                 Ok(self.begin())
             }
             (Some(Meta::Removed), Phase::Members(_)) => self.clear_members(&mut answers),
+            (Some(Meta::Removed), Phase::Rest(_)) if self.clears == Clears::Whole => {
+                Ok(self.clear_whole_rest())
+            }
             (Some(Meta::Removed), Phase::Rest(_)) => Ok(self.clear_rest(&mut answers)),
             (Some(Meta::Removed), Phase::Note | Phase::End) => Ok(self.clear_note()),
         }
@@ -146,6 +162,13 @@ impl Remove {
         let mut commit = Commit::default();
         commit.clear_range((first.clone(), end.clone()));
         self.next = Phase::Rest(end);
+        commit.step()
+    }
+
+    fn clear_whole_rest(&mut self) -> Step {
+        let mut commit = Commit::default();
+        commit.clear_range(key::all_but_meta(&self.of));
+        self.next = Phase::Note;
         commit.step()
     }
 

@@ -27,7 +27,7 @@ use futures::executor::block_on;
 use crate::kv::{EngineError, Found, KEY_BYTES_MAX, Key, PREFIX_BYTES_MAX, Read, Write};
 use crate::request::{Outcome, Request};
 use crate::setback::Setbacks;
-use crate::transaction::{ATTEMPTS_MAX, Reply, Step};
+use crate::transaction::{ATTEMPTS_MAX, Clears, Reply, Step};
 
 pub use format::FormatError;
 use session::Session;
@@ -152,7 +152,7 @@ impl FoundationdbEngine {
     /// `doubt` is true while a commit is under way, or was and nothing has told since what came of it: whoever gives the
     /// request up then must not say that nothing happened. Every try that failed is counted in `setbacks`.
     pub async fn perform(&self, request: Request, doubt: &AtomicBool, setbacks: &Setbacks) -> Outcome {
-        let (mut transaction, mut step) = crate::transaction::Transaction::begin(request);
+        let (mut transaction, mut step) = crate::transaction::Transaction::begin_for(request, Clears::Whole);
         let mut session = Session::new(self);
         loop {
             let result = match step {
