@@ -15,11 +15,15 @@ use std::fmt;
 use crate::damage::Damage;
 use crate::engine::Engine;
 use crate::key;
-use crate::kv::{EngineError, Found, Key, Read, Value, Write};
+use crate::kv::{EngineError, Key, Value, Write};
 use crate::verify::{self, Fault, Report};
 
 /// Where the note is: behind the layout's end, so that no walk over a store meets it.
 pub const KEY: &[u8] = b"\xfemigration";
+
+/// What is to be said of a store with such a note.
+pub const UNFINISHED: &str =
+    "a migration into this store has begun and not ended: run the same `murmuring migrate` again, it goes on";
 
 /// Pairs of one piece.
 const PIECE: usize = 1_000;
@@ -99,10 +103,7 @@ pub fn is_unfinished(engine: &mut Engine) -> Result<bool, EngineError> {
 
 /// The key up to which all was copied; `None`: no migration is under way.
 fn note(engine: &mut Engine) -> Result<Option<Key>, EngineError> {
-    match engine.read(&[Read::Get { key: KEY.to_vec(), conflict: false }])?.pop() {
-        Some(Found::Value(value)) => Ok(value),
-        other => unreachable!("an engine answers a get with a value, not with {other:?}"),
-    }
+    engine.get(KEY.to_vec())
 }
 
 /// A migration that has begun: its note is in the destination.
@@ -185,7 +186,7 @@ fn copy(
 ) -> Result<(), MigrateError> {
     let mut progress = Progress { stage: Stage::Copy, ..Progress::default() };
     for pieces in 1.. {
-        let (pairs, more) = read_piece(source, begin).map_err(MigrateError::Source)?;
+        let (pairs, more) = source.walk(begin, PIECE, PIECE_BYTES_MAX).map_err(MigrateError::Source)?;
         begin = pairs.last().map_or_else(Key::new, |(last, _)| key::behind(last.clone()));
         let ended = !more;
         let mut writes = Vec::with_capacity(pairs.len() + 1);
@@ -261,15 +262,6 @@ fn changed_key(writes: &[Write]) -> Key {
     }
 }
 
-fn read_piece(engine: &mut Engine, begin: Key) -> Result<(Vec<(Key, Value)>, bool), EngineError> {
-    let end = key::END.to_vec();
-    let read = Read::Range { begin, end, limit: PIECE, bytes_max: PIECE_BYTES_MAX, reverse: false };
-    match engine.read(&[read])?.pop() {
-        Some(Found::Pairs { pairs, more }) => Ok((pairs, more)),
-        other => unreachable!("an engine answers a range with pairs, not with {other:?}"),
-    }
-}
-
 /// All pairs of a store in order, read ahead by one piece.
 struct Walk {
     begin: Option<Key>,
@@ -285,7 +277,7 @@ impl Walk {
         if self.pairs.is_empty()
             && let Some(begin) = self.begin.take()
         {
-            let (pairs, more) = read_piece(engine, begin)?;
+            let (pairs, more) = engine.walk(begin, PIECE, PIECE_BYTES_MAX)?;
             self.begin = pairs.last().filter(|_| more).map(|(last, _)| key::behind(last.clone()));
             self.pairs = pairs.into();
         }

@@ -1,6 +1,6 @@
 //! `verify`: reads the whole store and proves that it is whole, while no server runs on it.
 
-use storage::migrate::is_unfinished;
+use storage::migrate::{UNFINISHED, is_unfinished};
 
 use super::{Failure, print, stores};
 use crate::config::{Config, EngineKind};
@@ -25,9 +25,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     }
     let mut engine = stores::open(config, kind)?;
     if is_unfinished(&mut engine).map_err(Failure::failed)? {
-        return Err(Failure::failed(format!(
-            "{place}: a migration into it has begun and not ended: run the same `murmuring migrate` again, it goes on"
-        )));
+        return Err(Failure::failed(format!("{place}: {UNFINISHED}")));
     }
     let report =
         storage::verify::verify(&mut engine).map_err(|fault| Failure::failed(format!("{place}: {fault}")))?;

@@ -100,9 +100,7 @@ impl fmt::Display for ServeError {
             Self::Setup(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Read(error) => write!(f, "the store can't be read: {error}"),
-            Self::Unfinished => f.write_str(
-                "a migration into this store has begun and not ended: run the same `murmuring migrate` again, it goes on",
-            ),
+            Self::Unfinished => f.write_str(storage::migrate::UNFINISHED),
             #[cfg(feature = "foundationdb")]
             Self::Connect(error) => error.fmt(f),
             #[cfg(feature = "foundationdb")]

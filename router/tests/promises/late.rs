@@ -1,7 +1,7 @@
 //! A store of its own may make a commit after it was given up: what lands late is published in its place, and nothing
 //! lands behind the reading that settles the doubt.
 
-use protocol::envelope::{Change, ConversationKind, ToRouter};
+use protocol::envelope::{Caller, Change, ConversationKind, ToRouter};
 use protocol::error::ErrorCode::{NotFound, Unavailable};
 use protocol::event::Role;
 use protocol::id::{ClientId, ConversationKey};
@@ -47,6 +47,26 @@ fn land(world: &mut World, late: Late) {
     world.engine.sync().unwrap();
 }
 
+/// A room that alice watches, and her first message there on its way, its answer lost.
+fn in_doubt() -> (World, ConversationKey, Late) {
+    let mut world = World::new(1);
+    let room = world.group("room");
+    world.attach("alice", room, GATEWAY);
+    world.append(actor("alice"), room, "1", message("x"));
+    world.turn();
+    let late = lose_answer(&mut world);
+    (world, room, late)
+}
+
+/// The server takes alice out of a room.
+fn leave(world: &mut World, room: ConversationKey) -> Caller {
+    let caller = world.caller(GATEWAY);
+    let (id, change) = (ClientId::parse("c").unwrap(), Change::Leave { user: user("alice").user });
+    world.send(ToRouter::Change { caller, actor: server(), conversation: room, id, change, lamport: 0 });
+    world.turn();
+    caller
+}
+
 #[test]
 fn what_lands_before_it_is_barred_is_published_in_its_place() {
     let mut world = World::new(1);
@@ -67,12 +87,7 @@ fn what_lands_before_it_is_barred_is_published_in_its_place() {
 
 #[test]
 fn the_log_is_not_read_before_nothing_can_land_any_more() {
-    let mut world = World::new(1);
-    let room = world.group("room");
-    world.attach("alice", room, GATEWAY);
-    world.append(actor("alice"), room, "1", message("x"));
-    world.turn();
-    let late = lose_answer(&mut world);
+    let (mut world, room, late) = in_doubt();
     // The bar writes what the late commit rests on: the store refuses that one from now on.
     let bar = lose_answer(&mut world);
     let voids = |write: &Write| matches!(write, Write::Set(key, _) if late.conflicts.contains(key));
@@ -94,21 +109,13 @@ fn the_log_is_not_read_before_nothing_can_land_any_more() {
 
 #[test]
 fn while_a_log_in_doubt_cannot_be_read_everything_for_it_is_refused_at_once() {
-    let mut world = World::new(1);
-    let room = world.group("room");
-    world.attach("alice", room, GATEWAY);
-    world.append(actor("alice"), room, "1", message("x"));
-    world.turn();
-    lose_answer(&mut world);
+    let (mut world, room, _) = in_doubt();
     world.fate = Fate::Failed(Failure::Unavailable);
     world.pass(1_000);
     let append = world.append(actor("bob"), room, "2", message("x"));
     world.turn();
     assert_eq!(refusal(world.answer(&append)).code, Unavailable);
-    let caller = world.caller(GATEWAY);
-    let (id, change) = (ClientId::parse("c").unwrap(), Change::Leave { user: user("alice").user });
-    world.send(ToRouter::Change { caller, actor: server(), conversation: room, id, change, lamport: 0 });
-    world.turn();
+    let caller = leave(&mut world, room);
     assert_eq!(refusal(world.answer(&caller)).code, Unavailable);
     // A removal waits for the log; the next try to read it tells that there is none.
     let caller = world.caller(GATEWAY);
@@ -123,10 +130,7 @@ fn while_a_log_in_doubt_cannot_be_read_everything_for_it_is_refused_at_once() {
 
 /// Lets alice be taken out of a room, by a commit whose answer is lost.
 fn lose_leaving(world: &mut World, room: ConversationKey) -> Late {
-    let caller = world.caller(GATEWAY);
-    let (id, change) = (ClientId::parse("c").unwrap(), Change::Leave { user: user("alice").user });
-    world.send(ToRouter::Change { caller, actor: server(), conversation: room, id, change, lamport: 0 });
-    world.turn();
+    leave(world, room);
     lose_answer(world)
 }
 
@@ -168,12 +172,7 @@ fn a_load_from_before_a_late_change_is_made_again() {
 
 #[test]
 fn a_newer_owner_bars_as_well() {
-    let mut world = World::new(1);
-    let room = world.group("room");
-    world.attach("alice", room, GATEWAY);
-    world.append(actor("alice"), room, "1", message("x"));
-    world.turn();
-    lose_answer(&mut world);
+    let (mut world, ..) = in_doubt();
     world.fate = Fate::Failed(Failure::Fenced);
     world.do_request(0);
     world.fate = Fate::Done;

@@ -13,7 +13,8 @@ pub use embedded::{EmbeddedEngine, OpenError};
 pub use foundationdb::FoundationdbEngine;
 pub use memory::MemoryEngine;
 
-use crate::kv::{EngineError, Found, Read, Write};
+use crate::key;
+use crate::kv::{EngineError, Found, Key, Read, Value, Write};
 
 /// An engine.
 #[derive(Debug)]
@@ -39,6 +40,34 @@ impl Engine {
             Self::Embedded(engine) => engine.read(reads),
             #[cfg(feature = "foundationdb")]
             Self::Foundationdb(engine) => engine.read(reads),
+        }
+    }
+
+    /// Reads one key.
+    ///
+    /// # Errors
+    /// As [`Engine::read`].
+    pub fn get(&mut self, key: Key) -> Result<Option<Value>, EngineError> {
+        match self.read(&[Read::Get { key, conflict: false }])?.pop() {
+            Some(Found::Value(value)) => Ok(value),
+            other => unreachable!("an engine answers a get with a value, not with {other:?}"),
+        }
+    }
+
+    /// Reads pairs from `begin` on to the layout's end, in order, up to two bounds; true when there are more.
+    ///
+    /// # Errors
+    /// As [`Engine::read`].
+    pub fn walk(
+        &mut self,
+        begin: Key,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<(Vec<(Key, Value)>, bool), EngineError> {
+        let end = key::END.to_vec();
+        match self.read(&[Read::Range { begin, end, limit, bytes_max, reverse: false }])?.pop() {
+            Some(Found::Pairs { pairs, more }) => Ok((pairs, more)),
+            other => unreachable!("an engine answers a range with pairs, not with {other:?}"),
         }
     }
 

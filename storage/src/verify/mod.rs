@@ -13,7 +13,7 @@ use protocol::id::{ConversationKey, UserKey};
 use crate::damage::Damage;
 use crate::engine::Engine;
 use crate::key::{self, StoreKey};
-use crate::kv::{EngineError, Found, Key, Read, Value};
+use crate::kv::{EngineError, Key, Value};
 use crate::value::{self, Head};
 
 use conversation::Walk;
@@ -85,11 +85,7 @@ struct Lookup<'a> {
 
 impl Lookup<'_> {
     fn get(&mut self, key: &StoreKey) -> Result<Option<Value>, Fault> {
-        let read = Read::Get { key: key.encode(), conflict: false };
-        match self.engine.read(&[read])?.pop() {
-            Some(Found::Value(value)) => Ok(value),
-            other => unreachable!("an engine answers a get with a value, not with {other:?}"),
-        }
+        Ok(self.engine.get(key.encode())?)
     }
 
     /// Opens a key's value, if there is one.
@@ -112,7 +108,7 @@ pub fn verify(engine: &mut Engine) -> Result<Report, Fault> {
     let mut walk = None;
     let mut begin = Key::new();
     loop {
-        let (pairs, more) = read_piece(engine, begin)?;
+        let (pairs, more) = engine.walk(begin, PIECE, PIECE_BYTES_MAX)?;
         for (key, value) in &pairs {
             report.keys += 1;
             report.bytes += (key.len() + value.len()) as u64;
@@ -126,15 +122,6 @@ pub fn verify(engine: &mut Engine) -> Result<Report, Fault> {
     }
     leave(&mut walk, &mut report)?;
     Ok(report)
-}
-
-fn read_piece(engine: &mut Engine, begin: Key) -> Result<(Vec<(Key, Value)>, bool), Fault> {
-    let end = key::END.to_vec();
-    let read = Read::Range { begin, end, limit: PIECE, bytes_max: PIECE_BYTES_MAX, reverse: false };
-    match engine.read(&[read])?.pop() {
-        Some(Found::Pairs { pairs, more }) => Ok((pairs, more)),
-        other => unreachable!("an engine answers a range with pairs, not with {other:?}"),
-    }
 }
 
 /// The conversation that a key is part of.

@@ -40,9 +40,7 @@ impl fmt::Display for FormatError {
                 String::from_utf8_lossy(found),
                 String::from_utf8_lossy(FORMAT)
             ),
-            Self::Unfinished => f.write_str(
-                "a migration into this store has begun and not ended: run the same `murmuring migrate` again, it goes on",
-            ),
+            Self::Unfinished => f.write_str(crate::migrate::UNFINISHED),
             Self::Engine(error) => write!(f, "the cluster does not answer: {error}"),
         }
     }
