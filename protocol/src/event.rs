@@ -267,6 +267,12 @@ impl Draft {
         Ok(Self { bytes: bytes.into() })
     }
 
+    /// The draft that these bytes are: [`view`] took them, and found no place in them.
+    pub(crate) fn of_valid(bytes: &[u8]) -> Self {
+        debug_assert!(view(bytes).is_ok_and(|event| event.seq == 0 && event.time == 0 && event.lamport == 0));
+        Self { bytes: bytes.into() }
+    }
+
     /// The draft's fields.
     #[must_use]
     pub fn view(&self) -> &ArchivedEventV1<'_> {
@@ -299,6 +305,12 @@ impl Event {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidEvent> {
         view(bytes)?;
         Ok(Self { bytes: bytes.into() })
+    }
+
+    /// The event that these bytes are: [`view`] took them.
+    pub(crate) fn of_valid(bytes: &[u8]) -> Self {
+        debug_assert!(view(bytes).is_ok());
+        Self { bytes: bytes.into() }
     }
 
     /// Takes the event's place away again, so that it can be sealed for another. Copies only what others hold, too.

@@ -3,47 +3,12 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-
 use protocol::event::{EVENT_VERSION, Event};
 use protocol::frame::rkyv::{CLIENT_FRAME_V1, SERVER_FRAME_V1, SIGNAL, decode_server, encode_client};
 use protocol::frame::{Scratch, ServerFrame, Subprotocol, decode, encode};
-use support::samples;
+use support::{golden, samples};
 
 const GOLDEN: &str = include_str!("golden/v1.txt");
-
-/// The committed bytes: a line each, name and hexadecimal digits.
-fn golden(group: &str) -> BTreeMap<&'static str, Vec<u8>> {
-    let parse = |hex: &str| -> Vec<u8> {
-        (0..hex.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("digits"))
-            .collect()
-    };
-    GOLDEN
-        .lines()
-        .filter_map(|line| line.strip_prefix(group)?.strip_prefix(": ")?.split_once(" = "))
-        .map(|(name, hex)| (name, parse(hex)))
-        .collect()
-}
-
-/// Fails with the lines as they would have to be.
-fn check(group: &str, actual: &[(&'static str, Vec<u8>)]) {
-    let expected = golden(group);
-    let actual: BTreeMap<&str, Vec<u8>> = actual.iter().cloned().collect();
-    if expected == actual {
-        return;
-    }
-    let mut lines = String::new();
-    for (name, bytes) in actual {
-        let _ = write!(lines, "\n{group}: {name} = ");
-        for byte in bytes {
-            let _ = write!(lines, "{byte:02x}");
-        }
-    }
-    panic!("the archives of version 1 changed; they are now:{lines}");
-}
 
 fn server_payload(frame: &ServerFrame<'_>) -> Vec<u8> {
     let mut out = Vec::new();
@@ -57,8 +22,8 @@ fn server_payload(frame: &ServerFrame<'_>) -> Vec<u8> {
 fn events_keep_their_bytes_and_a_client_gets_these_very_bytes() {
     let events: Vec<_> =
         samples::events().into_iter().map(|(name, event)| (name, event.as_bytes().to_vec())).collect();
-    check("event", &events);
-    for bytes in golden("event").values() {
+    golden::check(GOLDEN, "event", &events);
+    for bytes in golden::read(GOLDEN, "event").values() {
         let event = Event::from_bytes(bytes).expect("an event");
         assert_eq!(server_payload(&ServerFrame::Event(&event)), *bytes);
         assert_eq!(bytes[0], EVENT_VERSION);
@@ -75,8 +40,8 @@ fn client_frames_keep_their_bytes() {
             (name, out)
         })
         .collect();
-    check("client", &frames);
-    let golden = golden("client");
+    golden::check(GOLDEN, "client", &frames);
+    let golden = golden::read(GOLDEN, "client");
     for (name, frame) in samples::client_frames() {
         let mut bytes = golden[name].clone();
         assert_eq!(bytes[0], CLIENT_FRAME_V1);
@@ -89,8 +54,8 @@ fn server_frames_keep_their_bytes() {
     let mut frames: Vec<_> =
         samples::server_frames().iter().map(|(name, frame)| (*name, server_payload(frame))).collect();
     frames.push(("signal", server_payload(&ServerFrame::Signal(&samples::event(0, samples::MESSAGE)))));
-    check("server", &frames);
-    for (name, bytes) in golden("server") {
+    golden::check(GOLDEN, "server", &frames);
+    for (name, bytes) in golden::read(GOLDEN, "server") {
         assert!(decode_server(&bytes).is_ok(), "{name}");
         assert_eq!(bytes[0], if name == "signal" { SIGNAL } else { SERVER_FRAME_V1 }, "{name}");
     }

@@ -230,3 +230,31 @@ pub enum ToRouter {
         after: u64,
     },
 }
+
+impl ToRouter {
+    /// Which gateway shard asks or speaks, where one does.
+    #[must_use]
+    pub const fn gateway(&self) -> Option<GatewayId> {
+        match self {
+            Self::Append { caller, .. }
+            | Self::Signal { caller, .. }
+            | Self::History { caller, .. }
+            | Self::Backlog { caller, .. }
+            | Self::Attach { caller, .. }
+            | Self::Create { caller, .. }
+            | Self::Show { caller, .. }
+            | Self::Change { caller, .. }
+            | Self::Remove { caller, .. }
+            | Self::Members { caller, .. }
+            | Self::SessionOpen { caller, .. }
+            | Self::SessionHeard { caller, .. }
+            | Self::SessionClose { caller, .. }
+            | Self::PresenceOf { caller, .. }
+            | Self::Conversations { caller, .. } => Some(caller.gateway),
+            Self::Detach { gateway, .. } | Self::Watch { gateway, .. } | Self::Unwatch { gateway, .. } => {
+                Some(*gateway)
+            }
+            Self::Mark { .. } | Self::Typing { .. } | Self::Membership { .. } => None,
+        }
+    }
+}

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each promise uses a part")]
 
+pub(crate) mod envelopes;
+pub(crate) mod golden;
 pub(crate) mod samples;
 
 /// Chance from a seed (SplitMix64): the same seed, the same test.

@@ -419,7 +419,8 @@ impl<'a> ArchivedClientFrameV1<'a> {
 }
 
 impl ArchivedRangeV1 {
-    fn checked(&self) -> Result<Range, Refusal> {
+    /// The range, when its position is one.
+    pub(crate) fn checked(&self) -> Result<Range, Refusal> {
         let seq = |value: &ArchivedU64| Some(value.to_native());
         match self {
             Self::Newest => field::range(None, None, None, None),

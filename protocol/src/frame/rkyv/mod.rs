@@ -34,8 +34,8 @@ mod server;
 pub use client::{ArchivedClientFrameV1, ClientFrameV1, CursorV1, RangeV1, UserV1};
 pub use list::{AsV1, Each};
 pub use server::{
-    ArchivedChatListEntryV1, ArchivedServerFrameV1, ChatListEntryV1, ClientLimitsV1, EventBytesV1,
-    ServerArchive, ServerFrameV1,
+    ArchivedChatListEntryV1, ArchivedEventBytesV1, ArchivedServerFrameV1, ChatListEntryV1, ClientLimitsV1,
+    EventBytesV1, ServerArchive, ServerFrameV1,
 };
 
 pub(super) use client::decode;
