@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use protocol::envelope::{Caller, GatewayId, RouterId, ToGateway, ToRouter};
+use protocol::envelope::{Caller, GatewayId, ToGateway, ToRouter};
 use protocol::error::{ErrorCode, Refusal};
-use protocol::id::{ConversationKey, UserKey};
-use protocol::placement::Slot;
+use protocol::id::ConversationKey;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -39,7 +38,6 @@ const LATE: Refusal = Refusal::retry(
 
 /// The calls under way: at most `calls_max`, each at most `timeout` old.
 pub(crate) struct Calls {
-    routers: u16,
     push: Push,
     waiting: Mutex<HashMap<u64, Answer>>,
     next: AtomicU64,
@@ -60,50 +58,23 @@ impl Drop for Place<'_> {
 }
 
 impl Calls {
-    /// No calls yet. `routers` is at least 1.
-    pub(crate) fn new(routers: u16, push: Push, calls_max: usize, timeout: Duration) -> Self {
-        assert!(routers > 0, "a node has at least one router shard");
+    /// No calls yet.
+    pub(crate) fn new(push: Push, calls_max: usize, timeout: Duration) -> Self {
         let next = AtomicU64::new(1);
-        Self { routers, push, waiting: Mutex::default(), next, calls_max, timeout }
-    }
-
-    /// How many router shards there are.
-    pub(crate) const fn routers(&self) -> u16 {
-        self.routers
-    }
-
-    /// Asks the owner of a conversation.
-    pub(crate) async fn ask_conversation(
-        &self,
-        key: &ConversationKey,
-        envelope: impl FnOnce(Caller) -> ToRouter,
-    ) -> Result<ToGateway, Failure> {
-        self.ask(Slot::of_conversation(key).owner(self.routers), envelope).await
-    }
-
-    /// Asks the owner of a user.
-    pub(crate) async fn ask_user(
-        &self,
-        key: &UserKey,
-        envelope: impl FnOnce(Caller) -> ToRouter,
-    ) -> Result<ToGateway, Failure> {
-        self.ask(Slot::of_user(key).owner(self.routers), envelope).await
+        Self { push, waiting: Mutex::default(), next, calls_max, timeout }
     }
 
     /// Sends an envelope that has no answer; false when the mailbox stayed full.
-    pub(crate) async fn tell(&self, router: RouterId, envelope: ToRouter) -> bool {
-        self.push(router, envelope, Instant::now() + PUSH_PATIENCE).await
+    pub(crate) async fn tell(&self, envelope: ToRouter) -> bool {
+        self.push(envelope, Instant::now() + PUSH_PATIENCE).await
     }
 
-    async fn ask(
-        &self,
-        router: RouterId,
-        envelope: impl FnOnce(Caller) -> ToRouter,
-    ) -> Result<ToGateway, Failure> {
+    /// Asks the owner of what the envelope is about.
+    pub(crate) async fn ask(&self, envelope: impl FnOnce(Caller) -> ToRouter) -> Result<ToGateway, Failure> {
         let (place, answer) = self.enter()?;
         let deadline = Instant::now() + self.timeout;
         let caller = Caller { gateway: GatewayId::API, connection: place.number, reference: 0 };
-        if !self.push(router, envelope(caller), deadline.min(Instant::now() + PUSH_PATIENCE)).await {
+        if !self.push(envelope(caller), deadline.min(Instant::now() + PUSH_PATIENCE)).await {
             return Err(FULL.into());
         }
         match timeout_at(deadline, answer).await {
@@ -124,9 +95,9 @@ impl Calls {
         Ok((Place { calls: self, number }, answered))
     }
 
-    async fn push(&self, router: RouterId, mut envelope: ToRouter, until: Instant) -> bool {
+    async fn push(&self, mut envelope: ToRouter, until: Instant) -> bool {
         loop {
-            match (self.push)(router, envelope) {
+            match (self.push)(envelope) {
                 Ok(()) => return true,
                 Err(_) if Instant::now() >= until => return false,
                 Err(refused) => envelope = *refused,
@@ -169,7 +140,7 @@ impl Calls {
 mod tests {
     use std::sync::Arc;
 
-    use protocol::id::{Tenant, UserId};
+    use protocol::id::{Tenant, UserId, UserKey};
 
     use super::*;
 
@@ -180,7 +151,7 @@ mod tests {
     }
 
     async fn presence(calls: &Calls) -> Result<ToGateway, Failure> {
-        calls.ask_user(&key(), |caller| ToRouter::PresenceOf { caller, user: key() }).await
+        calls.ask(|caller| ToRouter::PresenceOf { caller, user: key() }).await
     }
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -190,7 +161,7 @@ mod tests {
     #[test]
     fn an_answer_reaches_its_own_call_and_leaves_no_trace() {
         let (replies, inbox) = mpsc::channel(8);
-        let push: Push = Arc::new(move |_, envelope| {
+        let push: Push = Arc::new(move |envelope| {
             let ToRouter::PresenceOf { caller, user } = envelope else { panic!("asked") };
             replies
                 .try_send(ToGateway::PresenceOf {
@@ -202,7 +173,7 @@ mod tests {
                 .unwrap();
             Ok(())
         });
-        let calls = Calls::new(3, push, 8, SHORT);
+        let calls = Calls::new(push, 8, SHORT);
         runtime().block_on(async {
             tokio::select! {
                 () = calls.dispatch(inbox, |_, _| ()) => panic!("the shards are not gone"),
@@ -217,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_call_without_an_answer_is_unavailable_in_time_and_gives_its_place_back() {
-        let calls = Calls::new(1, Arc::new(|_, _| Ok(())), 1, SHORT);
+        let calls = Calls::new(Arc::new(|_| Ok(())), 1, SHORT);
         runtime().block_on(async {
             let (first, second) = tokio::join!(presence(&calls), presence(&calls));
             assert_eq!(first.unwrap_err(), LATE.into());
@@ -231,11 +202,11 @@ mod tests {
     fn a_full_mailbox_is_tried_again_and_then_refused() {
         let tries = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&tries);
-        let push: Push = Arc::new(move |_, envelope| {
+        let push: Push = Arc::new(move |envelope| {
             counted.fetch_add(1, Ordering::Relaxed);
             Err(Box::new(envelope))
         });
-        let calls = Calls::new(1, push, 1, Duration::from_secs(10));
+        let calls = Calls::new(push, 1, Duration::from_secs(10));
         let refused = runtime().block_on(presence(&calls));
         assert_eq!(refused.unwrap_err(), FULL.into());
         assert!(tries.load(Ordering::Relaxed) > 1);

@@ -1,9 +1,11 @@
 //! The canary: a message of the server's own that takes the whole way of a message, through the owner and the store and
 //! back as a delivery to a member. `/readyz` believes nothing else.
 //!
-//! There is one conversation a router shard, in [`Tenant::SYSTEM`], which nobody from outside can name. Its log is
-//! bounded: past [`EVENTS_MAX`] the conversation is removed and made anew.
+//! A node with router shards flies through each of its own; one without flies through one of every router node. There is one
+//! conversation for each, in [`Tenant::SYSTEM`], which nobody from outside can name. Its log is bounded: past
+//! [`EVENTS_MAX`] the conversation is removed and made anew.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use protocol::envelope::{
 use protocol::error::ErrorCode;
 use protocol::event::{ContentV1, Draft, EventV1};
 use protocol::id::{ConversationId, ConversationKey, Tenant};
-use protocol::placement::Slot;
+use protocol::placement::{NodeId, Slot, Table};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -23,6 +25,7 @@ use crate::calls::Calls;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::identity::{SYSTEM_USER, server_actor, system_user};
+use crate::port::CurrentTable;
 use crate::random;
 
 /// Events in a canary's log before it is removed.
@@ -42,24 +45,45 @@ pub(crate) struct Canary {
     wanted: Notify,
     flying: AtomicBool,
     last: watch::Sender<Option<Flight>>,
-    delivered: Vec<(ConversationKey, watch::Sender<u64>)>,
+    table: CurrentTable,
+    node: NodeId,
+    name: String,
+    /// By conversation: one for each router shard that was ever flown through.
+    perches: Mutex<BTreeMap<ConversationKey, Arc<Perch>>>,
 }
 
 impl Canary {
-    pub(crate) fn new(routers: u16) -> Self {
-        let delivered = (0..routers).map(|router| (perch(RouterId(router), routers), watch::Sender::new(0)));
+    pub(crate) fn new(table: CurrentTable, node: NodeId, name: String) -> Self {
         Self {
             wanted: Notify::new(),
             flying: AtomicBool::new(false),
             last: watch::Sender::new(None),
-            delivered: delivered.collect(),
+            table,
+            node,
+            name,
+            perches: Mutex::default(),
         }
+    }
+
+    fn perches(&self) -> MutexGuard<'_, BTreeMap<ConversationKey, Arc<Perch>>> {
+        self.perches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where to fly now: the perch of each router shard that counts.
+    fn route(&self) -> Vec<(RouterId, Arc<Perch>)> {
+        let table = (self.table)();
+        let mut perches = self.perches();
+        let through = |router| {
+            let key = perch(&self.name, router, &table);
+            (router, Arc::clone(perches.entry(key).or_insert_with(|| Arc::new(Perch::new(key)))))
+        };
+        owners(&table, self.node).into_iter().map(through).collect()
     }
 
     /// A publish came to the API.
     pub(crate) fn delivered(&self, conversation: &ConversationKey, seq: u64) {
-        if let Some((_, highest)) = self.delivered.iter().find(|(key, _)| key == conversation) {
-            highest.send_if_modified(|highest| {
+        if let Some(perch) = self.perches().get(conversation) {
+            perch.delivered.send_if_modified(|highest| {
                 seq > *highest && {
                     *highest = seq;
                     true
@@ -88,13 +112,10 @@ impl Canary {
     pub(crate) async fn fly(context: &Arc<Context>) {
         let canary = &context.canary;
         let interval = context.settings.canary_interval;
-        let perches: Vec<_> =
-            canary.delivered.iter().map(|(key, highest)| Perch::new(*key, highest)).collect();
-        let perches = Arc::new(perches);
         context.opened().await;
         loop {
             canary.flying.store(true, Ordering::Relaxed);
-            let fault = fly_once(context, &perches).await.err();
+            let fault = fly_once(context).await.err();
             canary.flying.store(false, Ordering::Relaxed);
             canary.last.send_replace(Some(Flight { ended: Instant::now(), fault }));
             let _ = timeout(interval, canary.wanted.notified()).await; // Either is a reason to fly.
@@ -102,32 +123,59 @@ impl Canary {
     }
 }
 
-/// All router shards at once, so that their commits share one sync.
-async fn fly_once(context: &Arc<Context>, perches: &Arc<Vec<Perch>>) -> Result<(), String> {
+/// Through all router shards at once, so that their commits share one sync.
+async fn fly_once(context: &Arc<Context>) -> Result<(), String> {
+    let route = context.canary.route();
+    if route.is_empty() {
+        return Err("no router shard owns anything yet".into());
+    }
     let mut flights = JoinSet::new();
-    for router in 0..perches.len() {
-        let (context, perches) = (Arc::clone(context), Arc::clone(perches));
+    for (router, perch) in route {
+        let context = Arc::clone(context);
         flights.spawn(async move {
             let patience = context.settings.canary_timeout;
-            let ended = timeout(patience, perches[router].fly(&context.calls)).await;
+            let ended = timeout(patience, perch.fly(&context.calls)).await;
             ended
                 .unwrap_or_else(|_| Err(format!("not delivered within {} ms", patience.as_millis())))
-                .map_err(|fault| format!("router shard {router}: {fault}"))
+                .map_err(|fault| format!("router shard {}: {fault}", name(router)))
         });
     }
     let ends = flights.join_all().await;
     ends.into_iter().collect()
 }
 
-/// The canary's conversation on a router shard: the first of its kind whose slot that shard owns.
-fn perch(router: RouterId, routers: u16) -> ConversationKey {
+/// A router shard for people.
+fn name(router: RouterId) -> String {
+    match router.node() {
+        NodeId::ALONE => router.core().to_string(),
+        node => format!("{} of node {}", router.core(), node.0),
+    }
+}
+
+/// The router shards to fly through: all that own something on this node, or the first of each other one.
+fn owners(table: &Table, node: NodeId) -> Vec<RouterId> {
+    let mut owners: Vec<RouterId> =
+        table.tenures.iter().map(|tenure| tenure.owner).filter(|&owner| owner != RouterId::NOBODY).collect();
+    owners.sort_unstable();
+    owners.dedup();
+    if owners.iter().any(|owner| owner.node() == node) {
+        owners.retain(|owner| owner.node() == node);
+    } else {
+        owners.dedup_by_key(|owner| owner.node());
+    }
+    owners
+}
+
+/// A node's canary conversation on a router shard: the first of its kind whose slot that shard owns.
+fn perch(name: &str, router: RouterId, table: &Table) -> ConversationKey {
+    let prefix = if name.is_empty() { "canary".to_owned() } else { format!("canary-{name}") };
     (0u32..)
         .map(|number| ConversationKey {
             tenant: Tenant::SYSTEM,
-            conversation: ConversationId::parse(format!("canary-{number}")).expect("a valid id"),
+            conversation: ConversationId::parse(format!("{prefix}-{number}")).expect("a valid id"),
         })
-        .find(|key| Slot::of_conversation(key).owner(routers) == router)
-        .expect("slots are spread over all router shards")
+        .find(|key| table.owner(Slot::of_conversation(key)) == router)
+        .expect("a router shard that owns a slot owns one of these")
 }
 
 /// One canary's place, and how far it is.
@@ -140,8 +188,8 @@ struct Perch {
 }
 
 impl Perch {
-    fn new(key: ConversationKey, highest: &watch::Sender<u64>) -> Self {
-        Self { key, delivered: highest.clone(), head: Mutex::new(None) }
+    fn new(key: ConversationKey) -> Self {
+        Self { key, delivered: watch::Sender::new(0), head: Mutex::new(None) }
     }
 
     fn head(&self) -> MutexGuard<'_, Option<u64>> {
@@ -171,7 +219,7 @@ impl Perch {
         let actor = server_actor(self.key.tenant, system_user());
         let conversation = self.key;
         calls
-            .ask_conversation(&self.key, |caller| ToRouter::Create {
+            .ask(|caller| ToRouter::Create {
                 caller,
                 actor,
                 conversation,
@@ -181,20 +229,16 @@ impl Perch {
             })
             .await?;
         let items = Box::new([AttachItem { conversation: self.key.conversation, listed: None }]);
-        let answer =
-            calls.ask_conversation(&self.key, |caller| ToRouter::Attach { caller, actor, items }).await?;
+        let answer = calls.ask(|caller| ToRouter::Attach { caller, actor, items }).await?;
         attached_head(&answer)
     }
 
     async fn remove(&self, calls: &Calls) -> Result<(), Failure> {
-        let router = Slot::of_conversation(&self.key).owner(calls.routers());
         let detach = ToRouter::Detach { gateway: GatewayId::API, conversation: self.key };
-        calls.tell(router, detach).await;
+        calls.tell(detach).await;
         let actor = server_actor(self.key.tenant, system_user());
         let conversation = self.key;
-        let removed = calls
-            .ask_conversation(&self.key, |caller| ToRouter::Remove { caller, actor, conversation })
-            .await;
+        let removed = calls.ask(|caller| ToRouter::Remove { caller, actor, conversation }).await;
         match removed {
             Err(failure) if failure.code() != ErrorCode::NotFound => Err(failure),
             Ok(_) | Err(_) => {
@@ -219,15 +263,8 @@ impl Perch {
             content: ContentV1::Message { kind: "canary", body: "", meta: None, reply_to: None },
         })
         .map_err(|_| Failure::unexpected())?;
-        let answer = calls
-            .ask_conversation(&self.key, |caller| ToRouter::Append {
-                caller,
-                actor,
-                conversation,
-                draft,
-                lamport: 0,
-            })
-            .await?;
+        let answer =
+            calls.ask(|caller| ToRouter::Append { caller, actor, conversation, draft, lamport: 0 }).await?;
         match answer {
             ToGateway::Appended { seq, .. } => Ok(seq),
             _ => Err(Failure::unexpected()),
@@ -253,10 +290,24 @@ mod tests {
     #[test]
     fn each_router_shard_has_a_canary_of_its_own() {
         for routers in [1, 2, 7, 128] {
-            for router in 0..routers {
-                let key = perch(RouterId(router), routers);
-                assert_eq!(Slot::of_conversation(&key).owner(routers), RouterId(router));
+            let table = Table::alone(routers, protocol::placement::Epoch(1));
+            let owners = owners(&table, NodeId::ALONE);
+            assert_eq!(owners.len(), usize::from(routers));
+            for router in owners {
+                let key = perch("", router, &table);
+                assert_eq!(table.owner(Slot::of_conversation(&key)), router);
             }
         }
+    }
+
+    #[test]
+    fn a_node_without_router_shards_flies_through_one_of_each_node() {
+        let mut table = Table::alone(2, protocol::placement::Epoch(1));
+        for (slot, tenure) in table.tenures.iter_mut().enumerate() {
+            tenure.owner = RouterId::new(NodeId(1 + (slot % 3) as u16), (slot % 5) as u16);
+        }
+        let of = |node| owners(&table, node).iter().map(|owner| owner.node().0).collect::<Vec<_>>();
+        assert_eq!(of(NodeId::NONE), [1, 2, 3]);
+        assert_eq!(of(NodeId(2)), [2; 5]);
     }
 }

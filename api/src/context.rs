@@ -37,10 +37,10 @@ impl Context {
     pub(crate) fn new(
         settings: Settings,
         calls: Calls,
+        canary: Canary,
         authenticate: Authenticate,
         metrics: Arc<Registry>,
     ) -> Self {
-        let canary = Canary::new(calls.routers());
         let api_keys = ApiKeys::new(&settings.api_keys);
         let rates = Rates::new(settings.limits.sends_per_second, settings.limits.sends_burst);
         let open = watch::Sender::new(!settings.begins_closed);

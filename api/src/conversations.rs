@@ -56,7 +56,7 @@ pub(crate) async fn create(
     let key = ConversationKey { tenant: identity.tenant(), conversation: wanted.conversation };
     let answer = context
         .calls
-        .ask_conversation(&key, |caller| ToRouter::Create {
+        .ask(|caller| ToRouter::Create {
             caller,
             actor: identity.actor(),
             conversation: key,
@@ -78,10 +78,7 @@ pub(crate) async fn show(
 ) -> Result<Json<Value>, Failure> {
     let key = ConversationKey { tenant: identity.tenant(), conversation };
     let actor = identity.actor();
-    let answer = context
-        .calls
-        .ask_conversation(&key, |caller| ToRouter::Show { caller, actor, conversation: key })
-        .await?;
+    let answer = context.calls.ask(|caller| ToRouter::Show { caller, actor, conversation: key }).await?;
     match answer {
         ToGateway::Conversation { conversation, .. } => Ok(Json(conversation_json(&conversation))),
         _ => Err(Failure::unexpected()),
@@ -113,10 +110,7 @@ pub(crate) async fn remove(
 ) -> Result<Json<Value>, Failure> {
     let key = ConversationKey { tenant: identity.tenant(), conversation };
     let actor = identity.actor();
-    let answer = context
-        .calls
-        .ask_conversation(&key, |caller| ToRouter::Remove { caller, actor, conversation: key })
-        .await?;
+    let answer = context.calls.ask(|caller| ToRouter::Remove { caller, actor, conversation: key }).await?;
     match answer {
         ToGateway::Removed { .. } => Ok(Json(json!({}))),
         _ => Err(Failure::unexpected()),

@@ -26,6 +26,6 @@ mod settings;
 mod users;
 
 pub use identity::{Authenticate, Claims};
-pub use port::{Port, Push};
+pub use port::{CurrentTable, Port, Push};
 pub use server::{Handle, Server};
 pub use settings::Settings;

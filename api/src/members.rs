@@ -54,14 +54,7 @@ async fn change_as(
     let id = id.map_or_else(random::client_id, Ok)?;
     let answer = context
         .calls
-        .ask_conversation(&conversation, |caller| ToRouter::Change {
-            caller,
-            actor,
-            conversation,
-            id,
-            change,
-            lamport: 0,
-        })
+        .ask(|caller| ToRouter::Change { caller, actor, conversation, id, change, lamport: 0 })
         .await?;
     match answer {
         ToGateway::Appended { seq, time, duplicate, .. } => Ok(Changed { seq, time, duplicate }),
@@ -97,16 +90,8 @@ pub(crate) async fn list(
     let after = parameters.text("after").map(|text| parse_id("after", text, |text| UserId::parse(text)));
     let (after, limit) = (after.transpose()?, parameters.limit(PAGE_EVENTS_MAX, PAGE_EVENTS_MAX)?);
     let actor = identity.actor();
-    let answer = context
-        .calls
-        .ask_conversation(&conversation, |caller| ToRouter::Members {
-            caller,
-            actor,
-            conversation,
-            after,
-            limit,
-        })
-        .await?;
+    let answer =
+        context.calls.ask(|caller| ToRouter::Members { caller, actor, conversation, after, limit }).await?;
     let ToGateway::Members { members, more, .. } = answer else { return Err(Failure::unexpected()) };
     let mut body = json!({ "more": more });
     if let Some(last) = members.last().filter(|_| more) {

@@ -41,7 +41,7 @@ pub(crate) async fn send(
     let conversation = ConversationKey { tenant: identity.tenant(), conversation };
     let answer = context
         .calls
-        .ask_conversation(&conversation, |caller| {
+        .ask(|caller| {
             if ephemeral {
                 ToRouter::Signal { caller, actor, conversation, draft }
             } else {
@@ -63,16 +63,8 @@ pub(crate) async fn page(
     let limit = parameters.limit(PAGE_EVENTS_DEFAULT, context.settings.limits.page_events)?;
     let conversation = ConversationKey { tenant: identity.tenant(), conversation };
     let actor = identity.actor();
-    let answer = context
-        .calls
-        .ask_conversation(&conversation, |caller| ToRouter::History {
-            caller,
-            actor,
-            conversation,
-            range,
-            limit,
-        })
-        .await?;
+    let answer =
+        context.calls.ask(|caller| ToRouter::History { caller, actor, conversation, range, limit }).await?;
     let ToGateway::Page { conversation, events, head, more, trimmed, .. } = answer else {
         return Err(Failure::unexpected());
     };

@@ -2,18 +2,25 @@
 
 use std::sync::Arc;
 
-use protocol::envelope::{RouterId, ToGateway, ToRouter};
+use protocol::envelope::{ToGateway, ToRouter};
+use protocol::placement::{NodeId, Table};
 use tokio::sync::mpsc;
 
-/// Puts an envelope into a router shard's mailbox and wakes it; a full mailbox gives the envelope back. Never blocks.
-pub type Push = Arc<dyn Fn(RouterId, ToRouter) -> Result<(), Box<ToRouter>> + Send + Sync>;
+/// Puts an envelope on its way to the router shard that it is for; a full mailbox gives it back. Never blocks.
+pub type Push = Arc<dyn Fn(ToRouter) -> Result<(), Box<ToRouter>> + Send + Sync>;
+/// The newest placement table. Never blocks.
+pub type CurrentTable = Arc<dyn Fn() -> Arc<Table> + Send + Sync>;
 
-/// How the API reaches the router shards of its node.
+/// How the API reaches the router shards.
 pub struct Port {
-    /// How many router shards there are, at least 1: placement depends on it.
-    pub routers: u16,
     /// To a router shard.
     pub push: Push,
+    /// Who owns what, as it is known now: the canary flies through the owners.
+    pub table: CurrentTable,
+    /// The router node that this process is; [`NodeId::NONE`] when it has no router shards.
+    pub node: NodeId,
+    /// The node's name in its cluster, an id's text; empty for a server that is all there is.
+    pub name: String,
     /// From the router shards: everything they send to `GatewayId::API`. Bounded; what does not fit is given back to
     /// the router shard like an envelope to any gateway shard. A capacity of 1,024 or more suits.
     pub inbox: mpsc::Receiver<ToGateway>,

@@ -47,9 +47,6 @@ impl Server {
     ///
     /// # Errors
     /// When the address can't be listened on, or the system gives no thread.
-    ///
-    /// # Panics
-    /// When the port names no router shard.
     pub fn start(
         settings: Settings,
         port: Port,
@@ -59,8 +56,9 @@ impl Server {
         let listener = BlockingListener::bind(settings.listen)?;
         listener.set_nonblocking(true)?;
         let local_addr = listener.local_addr()?;
-        let calls = Calls::new(port.routers, port.push, settings.calls_max, settings.call_timeout);
-        let context = Arc::new(Context::new(settings, calls, authenticate, metrics));
+        let calls = Calls::new(port.push, settings.calls_max, settings.call_timeout);
+        let canary = Canary::new(port.table, port.node, port.name);
+        let context = Arc::new(Context::new(settings, calls, canary, authenticate, metrics));
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::clone(&context);

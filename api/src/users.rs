@@ -29,10 +29,7 @@ pub(crate) async fn conversations(
     let after = parameters.text("after").map(position).transpose()?;
     let limit = parameters.limit(PAGE_EVENTS_MAX, PAGE_EVENTS_MAX)?;
     let user = UserKey { tenant: identity.tenant(), user };
-    let answer = context
-        .calls
-        .ask_user(&user, |caller| ToRouter::Conversations { caller, user, after, limit })
-        .await?;
+    let answer = context.calls.ask(|caller| ToRouter::Conversations { caller, user, after, limit }).await?;
     let ToGateway::Conversations { conversations, more, .. } = answer else {
         return Err(Failure::unexpected());
     };
@@ -70,7 +67,7 @@ pub(crate) async fn presence(
     UserInPath(user): UserInPath,
 ) -> Result<Json<Value>, Failure> {
     let user = UserKey { tenant: identity.tenant(), user };
-    let answer = context.calls.ask_user(&user, |caller| ToRouter::PresenceOf { caller, user }).await?;
+    let answer = context.calls.ask(|caller| ToRouter::PresenceOf { caller, user }).await?;
     let ToGateway::PresenceOf { user, online, last_seen, .. } = answer else {
         return Err(Failure::unexpected());
     };

@@ -232,7 +232,7 @@ pub struct Event {
 }
 
 /// An event before the store gave it its place: `seq`, `time` and `lamport` are still 0.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     bytes: Arc<[u8]>,
 }
@@ -285,10 +285,10 @@ impl Draft {
         &self.bytes
     }
 
-    /// Gives the event its place. Copies nothing.
+    /// Gives the event its place. Copies nothing, unless somebody keeps the draft.
     #[must_use]
     pub fn seal(mut self, seq: u64, time: u64, lamport: u64) -> Event {
-        let bytes = Arc::get_mut(&mut self.bytes).expect("a draft has one holder");
+        let bytes = Arc::make_mut(&mut self.bytes);
         for (offset, value) in [(SEQ, seq), (TIME, time), (LAMPORT, lamport)] {
             let at = bytes.len() - ROOT_BYTES + offset;
             bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());

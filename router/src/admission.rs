@@ -36,7 +36,7 @@ impl RouterShard {
     /// The conversation's place, to be settled at the end of the call; `None` when there is no room.
     pub(crate) fn open(&mut self, key: &ConversationKey) -> Option<Place> {
         if self.conversations.find(key).is_none() {
-            assert_eq!(Slot::of_conversation(key).owner(self.routers), self.id, "one owner a conversation");
+            assert_eq!(self.table.owner(Slot::of_conversation(key)), self.id, "one owner a conversation");
         }
         let place = self.conversations.open(key)?;
         self.touched.push(place);
@@ -143,7 +143,8 @@ impl RouterShard {
             | ToRouter::Unwatch { .. }
             | ToRouter::PresenceOf { .. }
             | ToRouter::Conversations { .. }
-            | ToRouter::Membership { .. } => unreachable!("not a request to one conversation"),
+            | ToRouter::Membership { .. }
+            | ToRouter::GatewayGone { .. } => unreachable!("not a request to one conversation"),
         }
     }
 

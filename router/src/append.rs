@@ -144,7 +144,7 @@ impl RouterShard {
         }
         self.counters.batch_events.record(events as u64);
         let id = self.store.begin(Pending::Append { places, sent_us: self.now.monotonic_us });
-        let batch = AppendBatch { epoch: self.epoch, time: self.now.unix_ms, conversations };
+        let batch = AppendBatch { epoch: self.table.epoch, time: self.now.unix_ms, conversations };
         assert!(batch.store_bytes() <= COMMIT_BYTES_MAX, "this shard reckons no less than the store does");
         self.outgoing.push(Operation::Store(id, Request::Append(batch)));
     }

@@ -148,7 +148,7 @@ impl RouterShard {
                 lamport: self.lamport.floor(self.now.unix_ms),
                 members: members.len() as u64,
             };
-            let request = Request::Create { epoch: self.epoch, conversation, members: first.into() };
+            let request = Request::Create { epoch: self.table.epoch, conversation, members: first.into() };
             let id = self.store.begin(Pending::Create(place));
             self.outgoing.push(Operation::Store(id, request));
         }

@@ -50,7 +50,10 @@ mod typing;
 mod users;
 mod watches;
 
+use std::sync::Arc;
+
 use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
+use protocol::placement::Table;
 use storage::request::{Outcome, Request, RequestId};
 
 /// What happened, for a router shard.
@@ -66,6 +69,8 @@ pub enum Completion {
     GatewayFull(GatewayId, ToGateway),
     /// A router shard's mailbox was full: the envelope comes back.
     RouterFull(RouterId, ToRouter),
+    /// Slots have other owners now.
+    Table(Arc<Table>),
     /// Time passed: at least every 100 ms, and at [`crate::RouterShard::deadline`].
     Tick,
 }

@@ -231,7 +231,7 @@ impl RouterShard {
             let key = conversation.key();
             let (pending, request) = if conversation.unbarred {
                 let bar = vec![ConversationAppend { conversation: key, items: Vec::new() }];
-                let (epoch, time) = (self.epoch, self.now.unix_ms);
+                let (epoch, time) = (self.table.epoch, self.now.unix_ms);
                 (Pending::Bar(place), Request::Append(AppendBatch { epoch, time, conversations: bar }))
             } else {
                 let (range, bytes_max) = (Range::After(conversation.head), PAGE_BYTES_MAX as u32);

@@ -30,7 +30,7 @@ impl RouterShard {
         {
             let conversation = self.conversations[place].key();
             let id = self.store.begin(Pending::Remove(place, caller));
-            let request = Request::Remove { epoch: self.epoch, conversation };
+            let request = Request::Remove { epoch: self.table.epoch, conversation };
             self.outgoing.push(Operation::Store(id, request));
         }
     }

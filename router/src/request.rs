@@ -28,7 +28,8 @@ pub(crate) const fn conversation(request: &ToRouter) -> Option<ConversationKey> 
         | ToRouter::Unwatch { .. }
         | ToRouter::PresenceOf { .. }
         | ToRouter::Conversations { .. }
-        | ToRouter::Membership { .. } => None,
+        | ToRouter::Membership { .. }
+        | ToRouter::GatewayGone { .. } => None,
     }
 }
 
@@ -75,7 +76,8 @@ pub(crate) fn caller(request: &ToRouter) -> Option<(Caller, Option<ClientId>)> {
         | ToRouter::SessionClose { .. }
         | ToRouter::Watch { .. }
         | ToRouter::Unwatch { .. }
-        | ToRouter::Membership { .. } => None,
+        | ToRouter::Membership { .. }
+        | ToRouter::GatewayGone { .. } => None,
     }
 }
 

@@ -129,7 +129,7 @@ impl RouterShard {
         }
         for Announcement { conversation, user, joined, after } in self.announcements.take() {
             let user = UserKey { tenant: conversation.tenant, user };
-            let owner = Slot::of_user(&user).owner(self.routers);
+            let owner = self.table.owner(Slot::of_user(&user));
             let conversation = conversation.conversation;
             if owner == self.id {
                 self.membership(&user, conversation, joined, after);

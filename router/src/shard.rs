@@ -3,11 +3,13 @@
 //! Decides nothing: what a request may do is in `roles`, what it does in the file of its noun.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use protocol::envelope::{GatewayId, Lane, RouterId, ToGateway, ToRouter};
 use protocol::error::{ErrorCode, Refusal};
+use protocol::placement::Table;
 use protocol::time::Now;
-use storage::request::{Epoch, Failure, Outcome, Request, RequestId};
+use storage::request::{Failure, Outcome, Request, RequestId};
 
 use crate::announcements::Announcements;
 use crate::attaches::Attaches;
@@ -40,9 +42,8 @@ use crate::{Completion, Counters, Operation, Settings};
 #[derive(Debug)]
 pub struct RouterShard {
     pub(crate) id: RouterId,
-    pub(crate) routers: u16,
+    pub(crate) table: Arc<Table>,
     pub(crate) settings: Settings,
-    pub(crate) epoch: Epoch,
     pub(crate) keys: Keys,
     pub(crate) now: Now,
     /// When memory was last given back, in monotonic milliseconds.
@@ -89,18 +90,14 @@ pub struct RouterShard {
 }
 
 impl RouterShard {
-    /// A shard that owns what [`protocol::placement::Slot::owner`] gives to `id` of `routers`.
-    ///
-    /// `epoch` is the tenure that the store granted; `seed` keys the hashes of what comes from outside.
+    /// A shard that owns what `table` gives to `id`. `seed` keys the hashes of what comes from outside.
     #[must_use]
-    pub fn new(id: RouterId, routers: u16, settings: Settings, epoch: Epoch, seed: u64) -> Self {
-        assert!(id.0 < routers);
+    pub fn new(id: RouterId, table: Arc<Table>, settings: Settings, seed: u64) -> Self {
         let keys = Keys::new(seed);
         Self {
             id,
-            routers,
+            table,
             settings,
-            epoch,
             keys,
             now: Now::default(),
             trimmed_ms: 0,
@@ -150,6 +147,7 @@ impl RouterShard {
                 self.counters.required_returned += 1;
                 self.outgoing.router_full(router, envelope, now.monotonic_ms);
             }
+            Completion::Table(table) => self.table = table,
             Completion::Tick => self.trim(),
         }
         self.settle();
@@ -178,7 +176,9 @@ impl RouterShard {
         match request {
             ToRouter::Attach { caller, actor, items } => self.attach(caller, actor, &items),
             ToRouter::Detach { gateway, conversation } => self.detach(gateway, conversation),
-            ToRouter::SessionOpen { caller, user, device } => self.session_open(caller, user, &device),
+            ToRouter::SessionOpen { caller, user, device, again: _ } => {
+                self.session_open(caller, user, &device)
+            }
             ToRouter::SessionHeard { caller, user, heard } => self.session_heard(&caller, &user, heard),
             ToRouter::SessionClose { caller, user, normal } => self.session_close(&caller, &user, normal),
             ToRouter::Watch { gateway, users } => self.watch(gateway, &users),
@@ -187,6 +187,7 @@ impl RouterShard {
             ToRouter::Conversations { caller, user, after, limit } => {
                 self.list_conversations(caller, user, after, limit);
             }
+            ToRouter::GatewayGone { .. } => {}
             ToRouter::Membership { user, conversation, joined, after } => {
                 self.membership(&user, conversation, joined, after);
             }

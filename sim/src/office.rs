@@ -8,7 +8,7 @@ use protocol::envelope::{
 };
 use protocol::event::Role;
 use protocol::id::{ClientId, ConversationKey, UserId, UserKey};
-use protocol::placement::Slot;
+use protocol::placement::{Epoch, Slot, Table};
 
 use crate::checker::{Checker, Violation};
 use crate::cluster::Event;
@@ -146,7 +146,11 @@ impl Office {
             Errand::ChatList(user) | Errand::Presence(user) => Slot::of_user(user),
         };
         world.trace(|| format!("the API asks {errand:?}"));
-        match mailboxes.push_router(world, slot.owner(self.routers), envelope(caller, &errand)) {
+        match mailboxes.push_router(
+            world,
+            Table::alone(self.routers, Epoch(0)).owner(slot),
+            envelope(caller, &errand),
+        ) {
             Ok(()) => {
                 self.asked.insert(self.count, errand);
             }

@@ -8,6 +8,7 @@ use protocol::event::{Draft, Event, Role};
 use protocol::frame::{ChatListEntry, Range};
 use protocol::id::{ConversationId, ConversationKey, DeviceId, UserId, UserKey};
 use protocol::limits::ID_BYTES_MAX;
+pub use protocol::placement::Epoch;
 use protocol::placement::Slot;
 
 use crate::kv::COMMIT_BYTES_MAX;
@@ -15,10 +16,6 @@ use crate::kv::COMMIT_BYTES_MAX;
 /// A router shard's word for a request, echoed in its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
-
-/// Which tenure of a slot an append belongs to; a larger one in the store means that another owner took over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Epoch(pub u64);
 
 /// What a router shard asks of the store.
 #[derive(Debug)]

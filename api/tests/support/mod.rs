@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use api::metrics::Registry;
 use api::{Claims, Handle, Port, Server, Settings};
-use protocol::envelope::{RouterId, ToGateway, ToRouter};
+use protocol::envelope::{ToGateway, ToRouter};
 use protocol::error::{ErrorCode, Refusal};
 use protocol::id::{Tenant, UserId};
+use protocol::placement::{Epoch, NodeId, Table};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -64,14 +65,20 @@ fn authenticate(token: &str, now: u64) -> Result<Claims, Refusal> {
 impl World {
     pub(crate) fn start(settings: Settings, routers: Arc<Routers>) -> Self {
         let (replies, inbox) = mpsc::channel(1_024);
-        let push = move |_: RouterId, envelope| {
+        let push = move |envelope| {
             for reply in routers(envelope) {
                 replies.try_send(reply).expect("the inbox has room");
             }
             Ok(())
         };
         let metrics = Arc::new(Registry::default());
-        let port = Port { routers: 2, push: Arc::new(push), inbox };
+        let port = Port {
+            push: Arc::new(push),
+            table: Arc::new(|| Arc::new(Table::alone(2, Epoch(1)))),
+            node: NodeId::ALONE,
+            name: String::new(),
+            inbox,
+        };
         let handle =
             Server::start(settings, port, Arc::new(authenticate), Arc::clone(&metrics)).expect("starts");
         let agent = ureq::Agent::config_builder()

@@ -110,7 +110,12 @@ impl Router {
             });
         }
         let mut router = Self {
-            shard: RouterShard::new(RouterId(0), 1, Settings::default(), Epoch(1), 7),
+            shard: RouterShard::new(
+                RouterId(0),
+                std::sync::Arc::new(protocol::placement::Table::alone(1, Epoch(1))),
+                Settings::default(),
+                7,
+            ),
             store,
             now: sample::now(),
             caller: Caller { gateway: GatewayId(0), connection: 7, reference: 0 },

@@ -44,7 +44,14 @@ fn settings() -> Settings {
 
 impl Gateway {
     pub(crate) fn new() -> Self {
-        let shard = GatewayShard::new(GatewayId(0), 1, SLOTS, settings(), token::authenticator(), 7);
+        let shard = GatewayShard::new(
+            GatewayId(0),
+            &protocol::placement::Table::alone(1, protocol::placement::Epoch(1)),
+            SLOTS,
+            settings(),
+            token::authenticator(),
+            7,
+        );
         let id = sample::client_id("m-000000123");
         Self { shard, now: sample::now(), accepted: 0, appended: 0, id, pinged: Vec::new() }
     }
@@ -103,6 +110,7 @@ impl Gateway {
             match operation {
                 Operation::Socket(operation) => self.execute(operation),
                 Operation::ToRouter(_, envelope) => self.answer(envelope),
+                Operation::ToApi(_) => unreachable!("the API asks nothing"),
             }
         }
     }

@@ -107,7 +107,7 @@ impl Exchange {
     /// # Errors
     /// Gives it back when it does not fit.
     pub fn push_from_api(&self, router: RouterId, envelope: ToRouter) -> Result<(), Box<ToRouter>> {
-        let mail = &self.cores[usize::from(router.0)];
+        let mail = &self.cores[usize::from(router.core())];
         let fill = envelope.lane().fill_max(mail.router.capacity());
         mail.router.push(envelope, fill)?;
         mail.waker.wake();
@@ -117,7 +117,7 @@ impl Exchange {
     /// Puts the store's answer into a core's mailbox and waits while that is full: a core always takes these, so it
     /// can't last. An answer for a core that is gone is dropped.
     pub fn answer(&self, router: RouterId, request: RequestId, outcome: Outcome) {
-        let mail = &self.cores[usize::from(router.0)];
+        let mail = &self.cores[usize::from(router.core())];
         let mut answer = (request, outcome);
         while let Err(back) = mail.outcomes.push(answer, mail.outcomes.capacity()) {
             if mail.gone.load(Ordering::Acquire) {
@@ -176,7 +176,7 @@ impl Outgoing {
         if gateway == GatewayId::API {
             return self.deliver_to_api(envelope);
         }
-        let sender = &mut self.gateways[usize::from(gateway.0)];
+        let sender = &mut self.gateways[gateway.0 as usize];
         let fill = envelope.lane().fill_max(sender.mailbox().capacity());
         sender.push(envelope, fill)
     }
@@ -184,7 +184,7 @@ impl Outgoing {
     /// Puts an envelope into a router shard's mailbox; gives it back when it does not fit.
     #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
     pub(super) fn deliver_to_router(&mut self, router: RouterId, envelope: ToRouter) -> Result<(), ToRouter> {
-        let sender = &mut self.routers[usize::from(router.0)];
+        let sender = &mut self.routers[usize::from(router.core())];
         let fill = envelope.lane().fill_max(sender.mailbox().capacity());
         sender.push(envelope, fill)
     }

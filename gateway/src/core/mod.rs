@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use api::metrics::Registry;
 use protocol::envelope::{GatewayId, Lane, RouterId, ToGateway, ToRouter};
+use protocol::placement::NodeId;
 use protocol::time::Now;
 use ring::Ring;
 use router::{RouterShard, shrink};
@@ -259,7 +260,7 @@ impl Core {
     /// False when it wanted nothing.
     fn execute_gateway(&mut self, now: Now) -> bool {
         let Parts { ring, gateway, router, outgoing, number, .. } = &mut self.parts;
-        let own = RouterId(*number);
+        let own = RouterId::new(NodeId::ALONE, *number);
         let mut wanted = false;
         while ring.unsubmitted() < ENTRIES_TURN_MAX
             && let Some(operation) = gateway.poll_operation()
@@ -271,6 +272,7 @@ impl Core {
                     continue;
                 }
                 shard::Operation::ToRouter(to, envelope) => (to, envelope),
+                shard::Operation::ToApi(_) => continue,
             };
             let back = if to != own {
                 outgoing.deliver_to_router(to, envelope).err()
@@ -298,9 +300,11 @@ impl Core {
                 router::Operation::ToGateway(to, envelope) => self.deliver_to_gateway(now, to, envelope),
                 router::Operation::ToRouter(to, envelope) => self.deliver_to_router(to, envelope),
                 router::Operation::Store(request, content) => {
-                    if let Err((request, content)) =
-                        self.parts.store.try_submit(RouterId(self.parts.number), request, content)
-                    {
+                    if let Err((request, content)) = self.parts.store.try_submit(
+                        RouterId::new(NodeId::ALONE, self.parts.number),
+                        request,
+                        content,
+                    ) {
                         self.returned.push(router::Completion::StoreFull(request, content));
                         self.unfinished = Unfinished::Refused;
                     }
@@ -317,7 +321,7 @@ impl Core {
 
     fn deliver_to_gateway(&mut self, now: Now, to: GatewayId, envelope: ToGateway) {
         let Parts { gateway, outgoing, number, .. } = &mut self.parts;
-        if to == GatewayId(*number) {
+        if to == GatewayId(u32::from(*number)) {
             gateway.handle(now, shard::Completion::Envelope(envelope));
             return;
         }
@@ -339,7 +343,7 @@ impl Core {
     fn deliver_to_router(&mut self, to: RouterId, envelope: ToRouter) {
         let Parts { router, outgoing, number, .. } = &mut self.parts;
         let full = self.full_routers.contains(&to);
-        let result = if to == RouterId(*number) {
+        let result = if to == RouterId::new(NodeId::ALONE, *number) {
             if router.wants_input() && !full {
                 self.returned.push(router::Completion::Envelope(envelope));
                 return;

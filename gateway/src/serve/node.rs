@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use api::metrics::Registry;
 use protocol::envelope::{GatewayId, RouterId};
+use protocol::placement::{NodeId, Table};
 use ring::listener::{Listener, ListenerSettings};
 use ring::setup::SetupError;
 use ring::signal::Signals;
@@ -65,7 +66,7 @@ struct Start {
     authenticator: Arc<Authenticator>,
     registry: Arc<Registry>,
     store: storage::driver::Handle,
-    epoch: Epoch,
+    table: Arc<Table>,
     clock: Clock,
     cpus: Vec<usize>,
     seats: Seats,
@@ -91,6 +92,7 @@ impl Node {
         let registry = Arc::new(Registry::default());
         let api = start_api(config, &exchange, &authenticator, &registry, api_inbox)?;
         let (engine, epoch) = open_store(config, logger, signals, waiting)?;
+        let table = Arc::new(Table::alone(shards, epoch));
         let store = store::start(config, engine, epoch, &exchange)?;
         let start = Arc::new(Start {
             config: config.clone(),
@@ -99,7 +101,7 @@ impl Node {
             authenticator: Arc::clone(&authenticator),
             registry: Arc::clone(&registry),
             store: store.handle(),
-            epoch,
+            table: Arc::clone(&table),
             clock: Clock::start(),
             cpus,
             seats: settings::seats(config),
@@ -370,18 +372,17 @@ fn core(start: &Start, number: u16, listeners: Vec<Listener>) -> Result<Core, Se
     let settings = settings::ring(&start.config, shards);
     let ring = Ring::new(settings, listeners, start.exchange.waker(number))?;
     let gateway = GatewayShard::new(
-        GatewayId(number),
-        shards,
+        GatewayId(number.into()),
+        &start.table,
         settings.slots,
         settings::gateway(&start.config, shards, settings.slots, &start.seats),
         Arc::clone(&start.authenticator),
         seed()?,
     );
     let router = RouterShard::new(
-        RouterId(number),
-        shards,
+        RouterId::new(NodeId::ALONE, number),
+        Arc::clone(&start.table),
         settings::router(&start.config, shards),
-        start.epoch,
         seed()?,
     );
     Ok(Core::new(Parts {
@@ -411,9 +412,16 @@ fn start_api(
     inbox: mpsc::Receiver<protocol::envelope::ToGateway>,
 ) -> Result<api::Handle, ServeError> {
     let (pushing, verifying) = (exchange.clone(), Arc::clone(authenticator));
+    let table = Arc::new(Table::alone(exchange.cores(), Epoch(0)));
+    let owners = Arc::clone(&table);
     let port = api::Port {
-        routers: exchange.cores(),
-        push: Arc::new(move |router, envelope| pushing.push_from_api(router, envelope)),
+        push: Arc::new(move |envelope| {
+            let owner = envelope.slot().map_or(RouterId::NOBODY, |slot| owners.owner(slot));
+            pushing.push_from_api(owner, envelope)
+        }),
+        table: Arc::new(move || Arc::clone(&table)),
+        node: NodeId::ALONE,
+        name: String::new(),
         inbox,
     };
     let authenticate: api::Authenticate =

@@ -38,6 +38,7 @@ use foldhash::SharedSeed;
 use hashbrown::HashMap;
 use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
 use protocol::frame::Scratch;
+use protocol::placement::{NodeId, Table};
 use protocol::rate::Rate;
 use protocol::time::Now;
 use protocol::websocket::{Opcode, write};
@@ -77,6 +78,14 @@ pub enum Completion<'a> {
     /// A router shard's mailbox was full: the envelope comes back, to be tried again. It comes back before the next
     /// call of [`GatewayShard::poll_operation`]: what a connection sends stays in order.
     RouterFull(RouterId, ToRouter),
+    /// Slots have other owners now.
+    Table(Arc<Table>),
+    /// There is a link to a router node, and nothing that was handed over before has arrived there unless it was answered.
+    NodeUp(NodeId),
+    /// There is none any more.
+    NodeDown(NodeId),
+    /// A request of the API, or a word of its: only in a cluster, where it goes over this shard's links.
+    FromApi(ToRouter),
     /// Time passed: the deadline is over. Earlier does no harm.
     Tick,
     /// The server stops: tell every client (`goaway`), close in slots of time, take nothing new.
@@ -94,6 +103,8 @@ pub enum Operation {
     Socket(operation::Operation),
     /// Put an envelope into a router shard's mailbox, or give it back at once.
     ToRouter(RouterId, ToRouter),
+    /// Hand an envelope to the API: the answer to a [`Completion::FromApi`].
+    ToApi(ToGateway),
 }
 
 /// Half of the key of every table; the other half comes from the shard's seed.
@@ -158,18 +169,17 @@ impl core::fmt::Debug for GatewayShard {
 }
 
 impl GatewayShard {
-    /// A shard without connections. `routers` router shards (at least 1) own all conversations and users; tokens name
-    /// slots below `slots` (at most 2^24); `seed` keys the tables that are keyed from outside, and all chance.
+    /// A shard without connections. `table` says which router shards own conversations and users; tokens name slots below `slots` (at most 2^24); `seed` keys the tables that are keyed from outside, and all chance.
     #[must_use]
     pub fn new(
         id: GatewayId,
-        routers: u16,
+        table: &Table,
         slots: u32,
         settings: Settings,
         authenticator: Arc<Authenticator>,
         seed: u64,
     ) -> Self {
-        assert!(routers > 0 && slots > 0 && slots <= SLOTS_MAX);
+        assert!(slots > 0 && slots <= SLOTS_MAX);
         let mut random = Random::new(seed);
         let mut hasher = || foldhash::quality::SeedableRandomState::with_seed(random.next(), &SHARED_SEED);
         let (tenants, rooms, watches) =
@@ -180,7 +190,7 @@ impl GatewayShard {
             id,
             send_rate: Rate::new(settings.limits.sends_per_second, settings.limits.sends_burst),
             frame_rate: Rate::new(settings.frames_per_second, settings.frames_burst),
-            owners: Owners::new(routers, settings.router_queue_max),
+            owners: Owners::new(table, settings.router_queue_max),
             settings,
             authenticator,
             random,
@@ -222,6 +232,10 @@ impl GatewayShard {
             }
             Completion::Socket(completion) => self.socket(completion),
             Completion::Envelope(envelope) => self.envelope(envelope),
+            Completion::Table(_)
+            | Completion::NodeUp(_)
+            | Completion::NodeDown(_)
+            | Completion::FromApi(_) => {}
             Completion::Tick => self.tick(),
             Completion::Drain => self.begin_drain(),
         }

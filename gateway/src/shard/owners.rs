@@ -4,11 +4,12 @@
 use std::collections::VecDeque;
 
 use protocol::envelope::{Lane, RouterId, ToRouter};
-use protocol::placement::Slot;
+use protocol::placement::{Slot, Table};
 
 /// A router shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Owner {
+    id: RouterId,
     waiting: VecDeque<ToRouter>,
     /// Its mailbox was full a moment ago: try again when something else has happened.
     blocked: bool,
@@ -17,7 +18,10 @@ struct Owner {
 /// All router shards, as one gateway shard sees them.
 #[derive(Debug)]
 pub(super) struct Owners {
-    owners: Box<[Owner]>,
+    /// Ascending by id.
+    owners: Vec<Owner>,
+    /// By slot: the place of its owner.
+    places: Box<[u16]>,
     /// Envelopes waiting for one owner from which on connections are not read.
     congested: usize,
     /// Where polling goes on.
@@ -30,33 +34,49 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    pub(super) fn new(routers: u16, congested: u32) -> Self {
-        let owners = (0..routers).map(|_| Owner::default()).collect();
+    pub(super) fn new(table: &Table, congested: u32) -> Self {
+        let mut ids: Vec<RouterId> = table.tenures.iter().map(|tenure| tenure.owner).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let place = |slot| ids.binary_search(&table.owner(slot)).expect("a list of all owners") as u16;
+        let places = Slot::all().map(place).collect();
+        let owner = |id: &RouterId| Owner { id: *id, waiting: VecDeque::new(), blocked: false };
+        let owners = ids.iter().map(owner).collect();
         let congested = congested.max(1) as usize;
-        Self { owners, congested, next: 0, waiting: 0, blocked: 0, congested_owners: 0 }
+        Self { owners, places, congested, next: 0, waiting: 0, blocked: 0, congested_owners: 0 }
+    }
+
+    fn place_of(&self, slot: Slot) -> usize {
+        usize::from(self.places[usize::from(slot.0)])
+    }
+
+    fn owner_mut(&mut self, id: RouterId) -> &mut Owner {
+        let place = self.owners.binary_search_by_key(&id, |owner| owner.id).expect("an owner of the table");
+        &mut self.owners[place]
     }
 
     /// Puts an envelope behind the others for the owner of a slot.
     pub(super) fn push(&mut self, slot: Slot, envelope: ToRouter) {
-        self.push_to(slot.owner(self.owners.len() as u16), envelope);
+        self.push_to(self.owners[self.place_of(slot)].id, envelope);
     }
 
     /// Puts an envelope behind the others for this owner.
     pub(super) fn push_to(&mut self, owner: RouterId, envelope: ToRouter) {
-        let owner = &mut self.owners[usize::from(owner.0)];
+        let congested = self.congested;
+        let owner = self.owner_mut(owner);
         owner.waiting.push_back(envelope);
+        let congests = owner.waiting.len() == congested;
         self.waiting += 1;
-        self.congested_owners += usize::from(owner.waiting.len() == self.congested);
+        self.congested_owners += usize::from(congests);
     }
 
     /// What belongs to whom, each with its slot: the owners that have anything, and what they have, in order.
     pub(super) fn group<T>(&self, items: impl Iterator<Item = (Slot, T)>) -> Vec<(RouterId, Box<[T]>)> {
-        let routers = self.owners.len() as u16;
-        let mut groups: Vec<Vec<T>> = (0..routers).map(|_| Vec::new()).collect();
+        let mut groups: Vec<Vec<T>> = self.owners.iter().map(|_| Vec::new()).collect();
         for (slot, item) in items {
-            groups[usize::from(slot.owner(routers).0)].push(item);
+            groups[self.place_of(slot)].push(item);
         }
-        let owners = (0..routers).map(RouterId).zip(groups);
+        let owners = self.owners.iter().map(|owner| owner.id).zip(groups);
         owners.filter(|(_, items)| !items.is_empty()).map(|(owner, items)| (owner, items.into())).collect()
     }
 
@@ -65,11 +85,14 @@ impl Owners {
         if envelope.lane() == Lane::Ephemeral {
             return;
         }
-        let owner = &mut self.owners[usize::from(owner.0)];
+        let congested = self.congested;
+        let owner = self.owner_mut(owner);
         owner.waiting.push_front(envelope);
+        let congests = owner.waiting.len() == congested;
+        let blocks = !std::mem::replace(&mut owner.blocked, true);
         self.waiting += 1;
-        self.congested_owners += usize::from(owner.waiting.len() == self.congested);
-        self.blocked += usize::from(!std::mem::replace(&mut owner.blocked, true));
+        self.congested_owners += usize::from(congests);
+        self.blocked += usize::from(blocks);
     }
 
     /// Something has happened since: every mailbox may be tried again.
@@ -92,7 +115,7 @@ impl Owners {
             {
                 self.waiting -= 1;
                 self.congested_owners -= usize::from(owner.waiting.len() + 1 == self.congested);
-                return Some((RouterId(at as u16), envelope));
+                return Some((owner.id, envelope));
             }
             self.next = (at + 1) % self.owners.len();
         }
@@ -139,11 +162,11 @@ mod tests {
 
     use super::*;
 
-    fn envelope(number: u16) -> ToRouter {
+    fn envelope(number: u32) -> ToRouter {
         ToRouter::Watch { gateway: GatewayId(number), users: Box::new([]) }
     }
 
-    fn number(polled: Option<(RouterId, ToRouter)>) -> Option<(u16, u16)> {
+    fn number(polled: Option<(RouterId, ToRouter)>) -> Option<(u32, u32)> {
         match polled? {
             (router, ToRouter::Watch { gateway, .. }) => Some((router.0, gateway.0)),
             other => panic!("{other:?}"),
@@ -152,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_full_mailbox_holds_up_its_own_owner_alone_and_keeps_the_order() {
-        let mut owners = Owners::new(2, 2);
+        let mut owners = Owners::new(&Table::alone(2, protocol::placement::Epoch(1)), 2);
         for at in 0..3 {
             owners.push_to(RouterId(0), envelope(at));
             owners.push_to(RouterId(1), envelope(10 + at));

@@ -11,6 +11,7 @@ use protocol::envelope::{Conversation, ConversationKind, GatewayId, RouterId};
 use protocol::event::Role;
 use protocol::frame::ChatListEntry;
 use protocol::id::{ConversationId, DeviceId, Tenant, UserId};
+use protocol::placement::Table;
 use protocol::time::Now;
 use ring::allocation::Counting;
 use ring::packet::Gather;
@@ -59,16 +60,22 @@ impl Node {
     pub(crate) fn new(shards: u16, members: u32) -> Self {
         let authenticator =
             Arc::new(Authenticator::new(Keys::new(), Rules::default(), b"the secret of tickets"));
-        let gateway = |number| {
+        let gateway = |number: u16| {
             let authenticator = Arc::clone(&authenticator);
-            GatewayShard::new(GatewayId(number), shards, 20_000, Settings::default(), authenticator, 7)
+            GatewayShard::new(
+                GatewayId(number.into()),
+                &Table::alone(shards, Epoch(1)),
+                20_000,
+                Settings::default(),
+                authenticator,
+                7,
+            )
         };
         let router = |number| {
             RouterShard::new(
-                RouterId(number),
-                shards,
+                RouterId(u32::from(number)),
+                Arc::new(Table::alone(shards, Epoch(1))),
                 router::Settings::default(),
-                Epoch(1),
                 u64::from(number),
             )
         };
@@ -242,9 +249,9 @@ impl Node {
                 self.sends.push_back((gateway, token, gather));
             }
             Operation::Socket(SocketOperation::Close(token)) => self.closes.push_back((gateway, token)),
-            Operation::Socket(_) => {}
+            Operation::Socket(_) | Operation::ToApi(_) => {}
             Operation::ToRouter(to, envelope) => {
-                self.routers[usize::from(to.0)].handle(self.now, router::Completion::Envelope(envelope));
+                self.routers[to.0 as usize].handle(self.now, router::Completion::Envelope(envelope));
             }
         }
     }
@@ -252,10 +259,10 @@ impl Node {
     fn execute_router(&mut self, from: u16, operation: router::Operation) {
         match operation {
             router::Operation::ToGateway(to, envelope) => {
-                self.gateways[usize::from(to.0)].handle(self.now, Completion::Envelope(envelope));
+                self.gateways[to.0 as usize].handle(self.now, Completion::Envelope(envelope));
             }
             router::Operation::ToRouter(to, envelope) => {
-                self.routers[usize::from(to.0)].handle(self.now, router::Completion::Envelope(envelope));
+                self.routers[to.0 as usize].handle(self.now, router::Completion::Envelope(envelope));
             }
             router::Operation::Store(id, request) => self.store.push_back((from, id, request)),
         }

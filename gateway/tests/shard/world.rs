@@ -8,6 +8,7 @@ use gateway::shard::operation::{Completion as SocketCompletion, Operation as Soc
 use gateway::shard::{Completion, GatewayShard, ListenerKind, Operation, Settings};
 use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
 use protocol::id::{Tenant, UserId};
+use protocol::placement::{Epoch, Table};
 use protocol::time::Now;
 use ring::packet::Gather;
 use ring::token::Token;
@@ -80,7 +81,8 @@ impl World {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
-        let shard = GatewayShard::new(GatewayId(3), 2, 20_000, settings, authenticator(), 7);
+        let shard =
+            GatewayShard::new(GatewayId(3), &Table::alone(2, Epoch(1)), 20_000, settings, authenticator(), 7);
         let now = Now { monotonic_ms: 5_000, unix_ms: START_UNIX_MS, monotonic_us: 5_000_000 };
         Self {
             shard,

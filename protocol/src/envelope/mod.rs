@@ -10,24 +10,58 @@ mod to_router;
 
 use crate::event::Role;
 use crate::id::{ConversationId, UserKey};
+use crate::placement::NodeId;
 
 pub use conversation::{Change, Conversation, ConversationKind, Member};
 pub use lane::Lane;
 pub use to_gateway::ToGateway;
 pub use to_router::ToRouter;
 
-/// A gateway shard, by its number in the node; the API is one more of them.
+/// A gateway shard, by the number under which a node knows it; the API is one more of them. The node's own have the numbers
+/// of their cores, below [`GatewayId::REMOTE`]. A shard of another node gets a number that was never used, from there on, with
+/// each link of its: when the link ends, so does whoever had the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GatewayId(pub u16);
+pub struct GatewayId(pub u32);
 
 impl GatewayId {
     /// The HTTP API: asks and is answered like a gateway shard, and holds no sockets.
-    pub const API: Self = Self(u16::MAX);
+    pub const API: Self = Self(u32::MAX);
+    /// The first number of a shard of another node.
+    pub const REMOTE: Self = Self(1 << 16);
+
+    /// True for a shard at the other end of a link.
+    #[must_use]
+    pub const fn is_remote(self) -> bool {
+        self.0 >= Self::REMOTE.0 && self.0 != Self::API.0
+    }
 }
 
-/// A router shard, by its number in the node.
+/// A router shard of the cluster: its node in the upper 16 bits, its core in the lower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RouterId(pub u16);
+pub struct RouterId(pub u32);
+
+impl RouterId {
+    /// No router shard: what a slot without an owner has.
+    pub const NOBODY: Self = Self(u32::MAX);
+
+    /// The router shard of a node's core.
+    #[must_use]
+    pub const fn new(node: NodeId, core: u16) -> Self {
+        Self((node.0 as u32) << 16 | core as u32)
+    }
+
+    /// Its node.
+    #[must_use]
+    pub const fn node(self) -> NodeId {
+        NodeId((self.0 >> 16) as u16)
+    }
+
+    /// Its core, by the number in its node.
+    #[must_use]
+    pub const fn core(self) -> u16 {
+        self.0 as u16
+    }
+}
 
 /// Who asks, echoed in the answer: enough for a gateway to find the connection without remembering the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -45,6 +45,13 @@ pub enum ToGateway {
         /// Why.
         refusal: Refusal,
     },
+    /// The router shard does not have the slot that the request is about, or has no longer: whoever has it now is to be asked.
+    /// An append may have been stored nevertheless, as its client id will tell. Whoever asked in a cluster keeps its requests
+    /// until they are answered; nobody else is told this.
+    Misplaced {
+        /// Who asked.
+        caller: Caller,
+    },
     /// Committed events of a conversation, dense and ascending, each exactly one after the last published. Each shard
     /// with interest gets each event once; when its mailbox was full it gets a [`ToGateway::Head`] later instead.
     Publish {
@@ -237,6 +244,7 @@ impl ToGateway {
             Self::Appended { caller, .. }
             | Self::Signalled { caller, .. }
             | Self::Refused { caller, .. }
+            | Self::Misplaced { caller }
             | Self::Page { caller, .. }
             | Self::Backlog { caller, .. }
             | Self::Attached { caller, .. }

@@ -5,9 +5,10 @@ use super::{Actor, AttachItem, Caller, GatewayId};
 use crate::event::Draft;
 use crate::frame::Range;
 use crate::id::{ClientId, ConversationId, ConversationKey, DeviceId, UserId, UserKey};
+use crate::placement::Slot;
 
 /// To a router shard: the first group to the owner of a conversation, the second to the owner of a user.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum ToRouter {
     /// Store an event and publish it. Answer: [`ToGateway::Appended`](super::ToGateway::Appended) or [`ToGateway::Refused`](super::ToGateway::Refused).
     Append {
@@ -166,6 +167,9 @@ pub enum ToRouter {
         user: UserKey,
         /// On which device.
         device: DeviceId,
+        /// True: the session is not new, its user's owner is: it is registered again, and the chat list says what the device
+        /// may have missed. It replaces no session that is.
+        again: bool,
     },
     /// A session was not heard for the offline time, or was heard again. No answer.
     SessionHeard {
@@ -229,9 +233,46 @@ pub enum ToRouter {
         /// Seq after which the user's events begin.
         after: u64,
     },
+    /// A gateway shard of another node is gone, and its sessions, rooms and watches with it. No answer; never on a link.
+    GatewayGone {
+        /// Which.
+        gateway: GatewayId,
+    },
 }
 
 impl ToRouter {
+    /// The slot of what it is about, whose owner it is for: of a list, that of its first, since all of them are of one owner.
+    /// `None` for what is for every router shard, or about nobody.
+    #[must_use]
+    pub fn slot(&self) -> Option<Slot> {
+        match self {
+            Self::Append { conversation, .. }
+            | Self::Signal { conversation, .. }
+            | Self::History { conversation, .. }
+            | Self::Backlog { conversation, .. }
+            | Self::Detach { conversation, .. }
+            | Self::Mark { conversation, .. }
+            | Self::Typing { conversation, .. }
+            | Self::Create { conversation, .. }
+            | Self::Show { conversation, .. }
+            | Self::Change { conversation, .. }
+            | Self::Remove { conversation, .. }
+            | Self::Members { conversation, .. } => Some(Slot::of_conversation(conversation)),
+            Self::Attach { actor, items, .. } => items.first().map(|item| {
+                let (tenant, conversation) = (actor.key.tenant, item.conversation);
+                Slot::of_conversation(&ConversationKey { tenant, conversation })
+            }),
+            Self::SessionOpen { user, .. }
+            | Self::SessionHeard { user, .. }
+            | Self::SessionClose { user, .. }
+            | Self::PresenceOf { user, .. }
+            | Self::Conversations { user, .. }
+            | Self::Membership { user, .. } => Some(Slot::of_user(user)),
+            Self::Watch { users, .. } | Self::Unwatch { users, .. } => users.first().map(Slot::of_user),
+            Self::GatewayGone { .. } => None,
+        }
+    }
+
     /// Which gateway shard asks or speaks, where one does.
     #[must_use]
     pub const fn gateway(&self) -> Option<GatewayId> {
@@ -254,7 +295,9 @@ impl ToRouter {
             Self::Detach { gateway, .. } | Self::Watch { gateway, .. } | Self::Unwatch { gateway, .. } => {
                 Some(*gateway)
             }
-            Self::Mark { .. } | Self::Typing { .. } | Self::Membership { .. } => None,
+            Self::Mark { .. } | Self::Typing { .. } | Self::Membership { .. } | Self::GatewayGone { .. } => {
+                None
+            }
         }
     }
 }

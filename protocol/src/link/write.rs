@@ -22,7 +22,7 @@ pub struct TooLarge;
 /// # Panics
 /// When the envelope names another gateway shard than `route.from`: the answer would go there.
 pub fn write_to_router(envelope: &ToRouter, route: Route, out: &mut Vec<u8>) -> Result<(), TooLarge> {
-    assert!(envelope.gateway().is_none_or(|gateway| gateway.0 == route.from));
+    assert!(envelope.gateway().is_none_or(|gateway| gateway.0 == u32::from(route.from)));
     write(TO_ROUTER, route, &ToRouterV1::from(envelope), out)
 }
 

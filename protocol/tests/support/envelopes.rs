@@ -16,9 +16,9 @@ use super::samples::{self, client_id, conversation, device, user};
 /// The gateway shard of every sample, on both of its ends.
 pub(crate) const GATEWAY: GatewayId = GatewayId(3);
 /// How the samples to router shards go.
-pub(crate) const TO_ROUTER: Route = Route { from: GATEWAY.0, to: 0x0102 };
+pub(crate) const TO_ROUTER: Route = Route { from: GATEWAY.0 as u16, to: 0x0102 };
 /// How the samples to gateway shards go.
-pub(crate) const TO_GATEWAY: Route = Route { from: 0x0102, to: GATEWAY.0 };
+pub(crate) const TO_GATEWAY: Route = Route { from: 0x0102, to: GATEWAY.0 as u16 };
 
 pub(crate) const CALLER: Caller = Caller { gateway: GATEWAY, connection: 0x0001_0000_0007, reference: -5 };
 
@@ -183,7 +183,11 @@ fn of_users() -> Vec<(&'static str, ToRouter)> {
         after,
     };
     vec![
-        ("session open", ToRouter::SessionOpen { caller, user: who, device: device("phone") }),
+        ("session open", ToRouter::SessionOpen { caller, user: who, device: device("phone"), again: false }),
+        (
+            "session open again",
+            ToRouter::SessionOpen { caller, user: who, device: device("phone"), again: true },
+        ),
         ("session heard", ToRouter::SessionHeard { caller, user: who, heard: true }),
         ("session close", ToRouter::SessionClose { caller, user: who, normal: true }),
         ("watch", ToRouter::Watch { gateway: GATEWAY, users: users.into() }),
@@ -269,6 +273,7 @@ fn answers() -> Vec<(&'static str, ToGateway)> {
             "presence",
             ToGateway::PresenceOf { caller, user: user_key("bob"), online: false, last_seen: Some(time) },
         ),
+        ("misplaced", ToGateway::Misplaced { caller }),
         ("session opened", ToGateway::SessionOpened { caller, conversations: entries.into(), more: false }),
         ("conversations", ToGateway::Conversations { caller, conversations: entries.into(), more: true }),
         ("conversations, end", ToGateway::Conversations { caller, conversations: [].into(), more: false }),

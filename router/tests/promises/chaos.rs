@@ -32,7 +32,7 @@ impl Chance {
     }
 }
 
-const GATEWAYS: u16 = 3;
+const GATEWAYS: u32 = 3;
 const NAMES: [&str; 6] = ["olga", "mona", "alice", "bob", "rita", "stranger"];
 
 /// What a gateway shard makes of what it gets: a room that takes only the next event, and pulls what is missing.
@@ -83,7 +83,7 @@ impl Chaos {
     }
 
     fn caller(&mut self) -> Caller {
-        let gateway = GatewayId(self.chance.below(u64::from(GATEWAYS)) as u16);
+        let gateway = GatewayId(self.chance.below(u64::from(GATEWAYS)) as u32);
         self.world.caller(gateway)
     }
 
@@ -185,7 +185,7 @@ impl Chaos {
         match self.chance.below(3) {
             0 => {
                 let device = DeviceId::parse(self.chance.pick(&["phone", "laptop"])).unwrap();
-                self.ask(caller, ToRouter::SessionOpen { caller, user: user(who), device });
+                self.ask(caller, ToRouter::SessionOpen { caller, user: user(who), device, again: false });
             }
             1 => {
                 let connection = self.chance.below(caller.connection + 1);
@@ -232,7 +232,7 @@ impl Chaos {
                 self.world.now.monotonic_ms += self.chance.below(40);
                 self.world.now.unix_ms += self.chance.below(40);
                 for number in 0..self.world.shards.len() {
-                    self.world.handle(RouterId(number as u16), Completion::Tick);
+                    self.world.handle(RouterId(number as u32), Completion::Tick);
                 }
             }
         }

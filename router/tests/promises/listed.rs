@@ -12,7 +12,12 @@ use crate::world::{GATEWAY, World, actor, server, user};
 /// A session of the user begins: what its chat list says of the only conversation.
 fn listed(world: &mut World, who: &str) -> Listed {
     let caller = world.session_caller(GATEWAY);
-    world.send(ToRouter::SessionOpen { caller, user: user(who), device: DeviceId::parse("d").unwrap() });
+    world.send(ToRouter::SessionOpen {
+        caller,
+        user: user(who),
+        device: DeviceId::parse("d").unwrap(),
+        again: false,
+    });
     world.settle();
     let ToGateway::SessionOpened { conversations, .. } = world.answer(&caller) else { panic!("opened") };
     let entry = &conversations[0];
@@ -37,7 +42,7 @@ fn leave(name: &str) -> Change {
 /// The owner forgets all that it knows, and has looked at the conversation since, for somebody else.
 fn forget(world: &mut World, room: ConversationKey) {
     let epoch = storage::claim(&mut world.engine).unwrap();
-    world.shards[0] = RouterShard::new(RouterId(0), 1, Settings::default(), epoch, 1);
+    world.shards[0] = RouterShard::new(RouterId(0), crate::world::alone(1, epoch), Settings::default(), 1);
     world.attach("alice", room, GATEWAY).unwrap();
 }
 

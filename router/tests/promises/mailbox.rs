@@ -111,8 +111,12 @@ fn an_attach_that_waits_for_another_conversation_tells_the_head_at_its_answer() 
         world.say("alice", room, "1", "x").unwrap();
     }
     let epoch = storage::claim(&mut world.engine).unwrap();
-    world.shards[0] =
-        router::RouterShard::new(protocol::envelope::RouterId(0), 1, router::Settings::default(), epoch, 1);
+    world.shards[0] = router::RouterShard::new(
+        protocol::envelope::RouterId(0),
+        crate::world::alone(1, epoch),
+        router::Settings::default(),
+        1,
+    );
     world.say("alice", known, "2", "x").unwrap();
     let caller = world.caller(GATEWAY);
     let items =
@@ -232,7 +236,8 @@ fn a_detach_counts_for_an_attach_that_came_before_it_and_is_answered_after_it() 
     let (known, unknown) = (world.group("known"), world.group("unknown"));
     world.say("alice", known, "1", "x").unwrap();
     let epoch = storage::claim(&mut world.engine).unwrap();
-    world.shards[0] = RouterShard::new(RouterId(0), 1, router::Settings::default(), epoch, 1);
+    world.shards[0] =
+        RouterShard::new(RouterId(0), crate::world::alone(1, epoch), router::Settings::default(), 1);
     world.say("alice", known, "2", "x").unwrap();
     let caller = world.caller(GATEWAY);
     let items =

@@ -60,7 +60,8 @@ fn recent_events_and_the_store_give_the_same_pages() {
     assert!(world.shards[0].counters().pages_recent > 0);
     let epoch = storage::claim(&mut world.engine).unwrap();
     let settings = router::Settings { recent_bytes_max: 0, ..router::Settings::default() };
-    world.shards[0] = router::RouterShard::new(protocol::envelope::RouterId(0), 1, settings, epoch, 1);
+    world.shards[0] =
+        router::RouterShard::new(protocol::envelope::RouterId(0), crate::world::alone(1, epoch), settings, 1);
     check_all_ranges(&mut world, room);
 }
 
@@ -82,8 +83,12 @@ fn a_page_of_the_store_that_ends_at_the_head_serves_the_next_who_asks() {
     let mut world = World::new(1);
     let room = room_with_messages(&mut world, 60);
     let epoch = storage::claim(&mut world.engine).unwrap();
-    world.shards[0] =
-        router::RouterShard::new(protocol::envelope::RouterId(0), 1, router::Settings::default(), epoch, 1);
+    world.shards[0] = router::RouterShard::new(
+        protocol::envelope::RouterId(0),
+        crate::world::alone(1, epoch),
+        router::Settings::default(),
+        1,
+    );
     assert_eq!(history(&mut world, room, Range::Newest, 50).0, seqs(11, 60));
     world.done.clear();
     assert_eq!(history(&mut world, room, Range::Newest, 50).0, seqs(11, 60));

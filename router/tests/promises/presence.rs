@@ -49,8 +49,12 @@ fn last_seen_is_in_the_store_for_those_who_ask_later() {
     close(&mut world, session, "alice", true);
     world.pass(1_000);
     let epoch = storage::claim(&mut world.engine).unwrap();
-    world.shards[0] =
-        router::RouterShard::new(protocol::envelope::RouterId(0), 1, router::Settings::default(), epoch, 1);
+    world.shards[0] = router::RouterShard::new(
+        protocol::envelope::RouterId(0),
+        crate::world::alone(1, epoch),
+        router::Settings::default(),
+        1,
+    );
     watch(&mut world, GATEWAY, "alice");
     assert_eq!(told(&mut world, GATEWAY), [(false, Some(at))]);
     let answer = world.ask(|caller| ToRouter::PresenceOf { caller, user: user("alice") });

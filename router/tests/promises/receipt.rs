@@ -89,8 +89,12 @@ fn cursors_survive_a_store_that_was_away() {
     let items = [protocol::envelope::AttachItem { conversation: room.conversation, listed: None }].into();
     // A shard that has forgotten everything reads it from the store.
     let epoch = storage::claim(&mut world.engine).unwrap();
-    world.shards[0] =
-        router::RouterShard::new(protocol::envelope::RouterId(0), 1, Settings::default(), epoch, 1);
+    world.shards[0] = router::RouterShard::new(
+        protocol::envelope::RouterId(0),
+        crate::world::alone(1, epoch),
+        Settings::default(),
+        1,
+    );
     world.send(ToRouter::Attach { caller, actor: actor("bob"), items });
     world.settle();
     let ToGateway::Attached { items, .. } = world.answer(&caller) else { panic!("attached") };

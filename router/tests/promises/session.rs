@@ -19,7 +19,7 @@ fn a_session_gets_its_chat_list() {
     }
     let caller = world.session_caller(GATEWAY);
     let device = DeviceId::parse("d").unwrap();
-    world.send(ToRouter::SessionOpen { caller, user: user("alice"), device });
+    world.send(ToRouter::SessionOpen { caller, user: user("alice"), device, again: false });
     world.settle();
     let ToGateway::SessionOpened { conversations, more: false, .. } = world.answer(&caller) else {
         panic!("opened")
@@ -97,7 +97,7 @@ fn news_never_overtakes_the_chat_list_of_a_session_that_begins() {
         let rooms: Vec<_> = (0..joins).map(|number| world.group(&format!("room{number}"))).collect();
         let caller = world.session_caller(GATEWAY);
         let device = DeviceId::parse("d").unwrap();
-        world.send(ToRouter::SessionOpen { caller, user: user("zoe"), device });
+        world.send(ToRouter::SessionOpen { caller, user: user("zoe"), device, again: false });
         world.turn();
         let (router, id, request) = world.store.pop_front().unwrap();
         let old_list = storage::run(&mut world.engine, request);
@@ -127,7 +127,7 @@ fn a_session_whose_chat_list_cannot_be_read_is_refused_and_forgotten() {
     world.fate = crate::world::Fate::Failed(storage::request::Failure::Unavailable);
     let caller = world.session_caller(GATEWAY);
     let device = DeviceId::parse("d").unwrap();
-    world.send(ToRouter::SessionOpen { caller, user: user("alice"), device });
+    world.send(ToRouter::SessionOpen { caller, user: user("alice"), device, again: false });
     world.settle();
     let refusal = crate::world::refusal(world.answer(&caller));
     assert!(refusal.retry_after_ms.is_some());
@@ -142,7 +142,7 @@ fn a_user_has_a_bounded_number_of_sessions() {
     }
     let caller = world.session_caller(GATEWAY);
     let device = DeviceId::parse("one-more").unwrap();
-    world.send(ToRouter::SessionOpen { caller, user: user("alice"), device });
+    world.send(ToRouter::SessionOpen { caller, user: user("alice"), device, again: false });
     world.settle();
     let refusal = crate::world::refusal(world.answer(&caller));
     assert_eq!(refusal.code, protocol::error::ErrorCode::RateLimited);

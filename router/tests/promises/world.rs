@@ -2,6 +2,7 @@
 //! store that can be slow, full or away, and a clock that moves when told to.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use protocol::envelope::{
     Actor, AttachItem, Authority, Caller, Change, ConversationKind, GatewayId, Lane, Member, RouterId,
@@ -10,7 +11,7 @@ use protocol::envelope::{
 use protocol::error::{ErrorCode, Refusal};
 use protocol::event::{ContentV1, Draft, EventV1, Role};
 use protocol::id::{ClientId, ConversationId, ConversationKey, DeviceId, Tenant, UserId, UserKey};
-use protocol::placement::Slot;
+use protocol::placement::Table;
 use protocol::time::Now;
 use router::{Completion, Operation, RouterShard, Settings};
 use storage::engine::{Engine, MemoryEngine};
@@ -108,8 +109,9 @@ impl World {
     }
 
     fn start(&mut self, routers: u16, settings: Settings, epoch: Epoch) {
-        let shard =
-            |number| RouterShard::new(RouterId(number), routers, settings, epoch, u64::from(number) + 7);
+        let shard = |number: u16| {
+            RouterShard::new(RouterId(number.into()), alone(routers, epoch), settings, u64::from(number) + 7)
+        };
         self.shards = (0..routers).map(shard).collect();
     }
 
@@ -163,36 +165,12 @@ impl World {
 
     fn owner(&self, envelope: &ToRouter) -> RouterId {
         let routers = self.shards.len() as u16;
-        let slot = match envelope {
-            ToRouter::Append { conversation, .. }
-            | ToRouter::Signal { conversation, .. }
-            | ToRouter::History { conversation, .. }
-            | ToRouter::Backlog { conversation, .. }
-            | ToRouter::Detach { conversation, .. }
-            | ToRouter::Mark { conversation, .. }
-            | ToRouter::Typing { conversation, .. }
-            | ToRouter::Create { conversation, .. }
-            | ToRouter::Show { conversation, .. }
-            | ToRouter::Change { conversation, .. }
-            | ToRouter::Remove { conversation, .. }
-            | ToRouter::Members { conversation, .. } => Slot::of_conversation(conversation),
-            ToRouter::Attach { actor, items, .. } => Slot::of_conversation(&ConversationKey {
-                tenant: actor.key.tenant,
-                conversation: items[0].conversation,
-            }),
-            ToRouter::SessionOpen { user, .. }
-            | ToRouter::SessionHeard { user, .. }
-            | ToRouter::SessionClose { user, .. }
-            | ToRouter::PresenceOf { user, .. }
-            | ToRouter::Conversations { user, .. }
-            | ToRouter::Membership { user, .. } => Slot::of_user(user),
-            ToRouter::Watch { users, .. } | ToRouter::Unwatch { users, .. } => Slot::of_user(&users[0]),
-        };
-        slot.owner(routers)
+        let slot = envelope.slot().expect("about somebody");
+        alone(routers, Epoch(1)).owner(slot)
     }
 
     pub(crate) fn handle(&mut self, to: RouterId, completion: Completion) {
-        let shard = &mut self.shards[usize::from(to.0)];
+        let shard = &mut self.shards[usize::from(to.core())];
         shard.handle(self.now, completion);
         shard.invariants();
     }
@@ -206,7 +184,7 @@ impl World {
         let mut wanted = false;
         let mut completions = Vec::new();
         for number in 0..self.shards.len() {
-            let from = RouterId(number as u16);
+            let from = RouterId(number as u32);
             let mut full = Vec::new();
             while let Some(operation) = self.shards[number].poll_operation() {
                 wanted = true;
@@ -299,7 +277,7 @@ impl World {
             self.now.unix_ms += step;
             self.now.monotonic_us += step * 1_000;
             for number in 0..self.shards.len() {
-                self.handle(RouterId(number as u16), Completion::Tick);
+                self.handle(RouterId(number as u32), Completion::Tick);
             }
             self.settle();
         }
@@ -465,4 +443,9 @@ fn name_of(request: &Request) -> &'static str {
         Request::Remove { .. } => "remove",
         Request::Claim { .. } => "claim",
     }
+}
+
+/// The table of a server of so many router shards.
+pub(crate) fn alone(routers: u16, epoch: Epoch) -> Arc<Table> {
+    Arc::new(Table::alone(routers, epoch))
 }

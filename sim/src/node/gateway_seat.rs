@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gateway::auth::Authenticator;
 use gateway::shard::{Completion, GatewayShard, Operation, Settings, operation};
 use protocol::envelope::{GatewayId, RouterId};
+use protocol::placement::{Epoch, Table};
 
 use super::{Mailboxes, OPERATIONS_A_TURN_MAX, Outside, kind_of};
 use crate::kernel::Happened;
@@ -40,13 +41,20 @@ impl GatewaySeat {
         seed: u64,
     ) -> Self {
         let shape = &weather.shape;
-        let shard = GatewayShard::new(id, shape.routers, shape.slots, settings(weather), authenticator, seed);
+        let shard = GatewayShard::new(
+            id,
+            &Table::alone(shape.routers, Epoch(0)),
+            shape.slots,
+            settings(weather),
+            authenticator,
+            seed,
+        );
         Self { shard, turn_planned: false, polls: 0, invariants_every: shape.invariants_every, id }
     }
 
     /// Takes up to so many completions, then does what the shard wants.
     pub(super) fn turn(&mut self, outside: &mut Outside<'_>, mailboxes: &mut Mailboxes, completions: u64) {
-        let index = usize::from(self.id.0);
+        let index = self.id.0 as usize;
         for _ in 0..completions {
             let socket_first = outside.world.random.coin();
             let happened = if socket_first { outside.kernel.next_happened(index) } else { None };
@@ -103,6 +111,7 @@ impl GatewaySeat {
                         self.give_back(outside, router, envelope);
                     }
                 }
+                Operation::ToApi(_) => unreachable!("the office asks the router shards itself"),
             }
         }
         self.polls += 1;
@@ -129,6 +138,6 @@ impl GatewaySeat {
             operation::Operation::Close(token) => world.record("close", token.to_bits(), &[]),
             operation::Operation::Abort(token) => world.record("abort", token.to_bits(), &[]),
         }
-        outside.kernel.submit(world, usize::from(self.id.0), operation);
+        outside.kernel.submit(world, self.id.0 as usize, operation);
     }
 }

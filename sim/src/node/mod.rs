@@ -89,7 +89,7 @@ impl Mailboxes {
         } else if to == GatewayId::API {
             self.to_api.push(lane, envelope)
         } else {
-            self.to_gateways[usize::from(to.0)].push(lane, envelope)
+            self.to_gateways[to.0 as usize].push(lane, envelope)
         };
         if result.is_err() {
             world.coverage.hit(Mark::GatewayFull);
@@ -108,7 +108,7 @@ impl Mailboxes {
         let result = if world.random.happens(self.refuses) {
             Err(envelope)
         } else {
-            self.to_routers[usize::from(to.0)].push(envelope.lane(), envelope)
+            self.to_routers[to.0 as usize].push(envelope.lane(), envelope)
         };
         if result.is_err() {
             world.coverage.hit(Mark::RouterFull);
@@ -140,11 +140,16 @@ impl Node {
         let shape = weather.shape;
         let gateways = (0..shape.gateways)
             .map(|id| {
-                GatewaySeat::new(GatewayId(id), weather, Arc::clone(authenticator), world.random.next())
+                GatewaySeat::new(
+                    GatewayId(id.into()),
+                    weather,
+                    Arc::clone(authenticator),
+                    world.random.next(),
+                )
             })
             .collect();
         let routers = (0..shape.routers)
-            .map(|id| RouterSeat::new(RouterId(id), weather, epoch, world.random.next()))
+            .map(|id| RouterSeat::new(RouterId(id.into()), weather, epoch, world.random.next()))
             .collect();
         let mailboxes = Mailboxes::new(&shape, &weather.network);
         let node = Self { tenure, gateways, routers, mailboxes, shape, network: weather.network };
@@ -174,7 +179,7 @@ impl Node {
     /// The router shards' answers from the store come in.
     pub(crate) fn answer(&mut self, store: &mut Store) {
         while let Some((router, id, outcome)) = store.next_answer() {
-            self.routers[usize::from(router.0)].answers.push_back((id, outcome));
+            self.routers[router.0 as usize].answers.push_back((id, outcome));
         }
     }
 

@@ -1,8 +1,10 @@
 //! A router shard's place on its core: what comes in, what goes out, and the rules of giving back.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use protocol::envelope::{GatewayId, Lane, RouterId, ToGateway};
+use protocol::placement::Table;
 use router::{Completion, Operation, RouterShard, Settings};
 use storage::request::{Epoch, Outcome, RequestId};
 
@@ -39,7 +41,12 @@ fn settings(weather: &Weather) -> Settings {
 
 impl RouterSeat {
     pub(super) fn new(id: RouterId, weather: &Weather, epoch: Epoch, seed: u64) -> Self {
-        let shard = RouterShard::new(id, weather.shape.routers, settings(weather), epoch, seed);
+        let shard = RouterShard::new(
+            id,
+            Arc::new(Table::alone(weather.shape.routers, epoch)),
+            settings(weather),
+            seed,
+        );
         let invariants_every = weather.shape.invariants_every;
         Self { shard, answers: VecDeque::new(), turn_planned: false, polls: 0, invariants_every, id }
     }
@@ -54,7 +61,7 @@ impl RouterSeat {
         let now = outside.world.now();
         for _ in 0..completions {
             let answer_first = outside.world.random.coin();
-            let mail = &mut mailboxes.to_routers[usize::from(self.id.0)];
+            let mail = &mut mailboxes.to_routers[self.id.0 as usize];
             let answer = if answer_first { self.answers.pop_front() } else { None };
             if let Some((id, outcome)) = answer {
                 self.shard.handle(now, Completion::Store(id, outcome));

@@ -40,6 +40,9 @@ pub(in crate::link) enum ToGatewayV1<'a> {
         id: Option<&'a [u8]>,
         refusal: RefusalV1<'a>,
     },
+    Misplaced {
+        caller: CallerV1,
+    },
     Publish {
         conversation: KeyV1<'a>,
         #[rkyv(with = Each)]
@@ -175,6 +178,7 @@ impl<'a> From<&'a ToGateway> for ToGatewayV1<'a> {
                 id: id.as_ref().map(|id| id.as_bytes()),
                 refusal: refusal.into(),
             },
+            ToGateway::Misplaced { caller } => Self::Misplaced { caller: caller.into() },
             ToGateway::Publish { conversation, events } => {
                 Self::Publish { conversation: conversation.into(), events }
             }
@@ -285,6 +289,7 @@ impl ArchivedToGatewayV1<'_> {
                 id: id.as_ref().map(|id| ClientId::parse(&**id)).transpose()?,
                 refusal: refusal.read(sentences)?,
             },
+            Self::Misplaced { caller } => ToGateway::Misplaced { caller: caller.of(gateway) },
             Self::Publish { conversation, events } => {
                 let conversation = conversation.conversation()?;
                 let events = check::dense_events(events, &conversation)?;

@@ -108,6 +108,7 @@ pub(in crate::link) enum ToRouterV1<'a> {
         user: KeyV1<'a>,
         #[rkyv(with = InlineAsBox)]
         device: &'a [u8],
+        again: bool,
     },
     SessionHeard {
         caller: CallerV1,
@@ -229,9 +230,12 @@ impl<'a> From<&'a ToRouter> for ToRouterV1<'a> {
                 after: after.as_ref().map(|user| user.as_bytes()),
                 limit: *limit,
             },
-            ToRouter::SessionOpen { caller, user, device } => {
-                Self::SessionOpen { caller: caller.into(), user: user.into(), device: device.as_bytes() }
-            }
+            ToRouter::SessionOpen { caller, user, device, again } => Self::SessionOpen {
+                caller: caller.into(),
+                user: user.into(),
+                device: device.as_bytes(),
+                again: *again,
+            },
             ToRouter::SessionHeard { caller, user, heard } => {
                 Self::SessionHeard { caller: caller.into(), user: user.into(), heard: *heard }
             }
@@ -258,6 +262,7 @@ impl<'a> From<&'a ToRouter> for ToRouterV1<'a> {
                 joined: *joined,
                 after: *after,
             },
+            ToRouter::GatewayGone { .. } => unreachable!("a node tells its own router shards alone"),
         }
     }
 }
@@ -346,10 +351,11 @@ impl ArchivedToRouterV1<'_> {
                 after: check::user(after)?,
                 limit: limit.to_native(),
             },
-            Self::SessionOpen { caller, user, device } => ToRouter::SessionOpen {
+            Self::SessionOpen { caller, user, device, again } => ToRouter::SessionOpen {
                 caller: caller.of(gateway),
                 user: user.user()?,
                 device: DeviceId::parse(&**device)?,
+                again: *again,
             },
             Self::SessionHeard { caller, user, heard } => {
                 ToRouter::SessionHeard { caller: caller.of(gateway), user: user.user()?, heard: *heard }

@@ -1,12 +1,23 @@
-//! Placement: which slot a conversation or a user hashes to, the same on every node and for ever.
+//! Placement: which slot a conversation or a user hashes to, the same on every node and for ever; and which router shard
+//! has a slot, which a [`Table`] says until the next one does.
+
+mod bytes;
+mod table;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::envelope::RouterId;
 use crate::id::{ConversationKey, UserKey};
+
+pub use bytes::{InvalidTable, TABLE_BYTES_MAX};
+pub use table::{NAME_BYTES_MAX, NODES_MAX, NodeId, RouterNode, Table, Tenure};
 
 /// How many slots share all conversations and users. Fixed for the life of a store.
 pub const SLOTS: u16 = 4_096;
+
+/// Which tenure of a slot something belongs to: the number of the table that gave the slot to its owner, or of one that left
+/// it there. A larger one in the store means that another owner took over. 0 comes before all tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Epoch(pub u64);
 
 /// A share of all conversations and users: below [`SLOTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +33,11 @@ fn slot(domain: u8, tenant: &[u8], id: &[u8]) -> Slot {
 }
 
 impl Slot {
+    /// Every slot, ascending.
+    pub fn all() -> impl ExactSizeIterator<Item = Self> {
+        (0..SLOTS).map(Self)
+    }
+
     /// The slot of a conversation.
     #[must_use]
     pub fn of_conversation(key: &ConversationKey) -> Self {
@@ -32,12 +48,6 @@ impl Slot {
     #[must_use]
     pub fn of_user(key: &UserKey) -> Self {
         slot(b'u', key.tenant.as_bytes(), key.user.as_bytes())
-    }
-
-    /// The slot's owner in a node of `routers` router shards (at least 1).
-    #[must_use]
-    pub fn owner(self, routers: u16) -> RouterId {
-        RouterId(self.0 % routers)
     }
 }
 
