@@ -168,6 +168,7 @@ impl World {
                     room = room.map(|room| room - 1);
                     self.owner.take(router, envelope);
                 }
+                Operation::ToApi(envelope) => panic!("nobody asked for {envelope:?}"),
             }
         }
         moved
