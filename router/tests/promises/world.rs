@@ -389,7 +389,7 @@ impl World {
     pub(crate) fn open_session(&mut self, who: &str, device: &str, gateway: GatewayId) -> Caller {
         let caller = self.session_caller(gateway);
         let device = DeviceId::parse(device).unwrap();
-        self.send(ToRouter::SessionOpen { caller, user: user(who), device });
+        self.send(ToRouter::SessionOpen { caller, user: user(who), device, again: false });
         self.settle();
         let answer = self.answer(&caller);
         assert!(matches!(answer, ToGateway::SessionOpened { .. }), "{answer:?}");
