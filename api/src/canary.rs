@@ -46,20 +46,18 @@ pub(crate) struct Canary {
     flying: AtomicBool,
     last: watch::Sender<Option<Flight>>,
     table: CurrentTable,
-    node: NodeId,
     name: String,
     /// By conversation: one for each router shard that was ever flown through.
     perches: Mutex<BTreeMap<ConversationKey, Arc<Perch>>>,
 }
 
 impl Canary {
-    pub(crate) fn new(table: CurrentTable, node: NodeId, name: String) -> Self {
+    pub(crate) fn new(table: CurrentTable, name: String) -> Self {
         Self {
             wanted: Notify::new(),
             flying: AtomicBool::new(false),
             last: watch::Sender::new(None),
             table,
-            node,
             name,
             perches: Mutex::default(),
         }
@@ -71,13 +69,13 @@ impl Canary {
 
     /// Where to fly now: the perch of each router shard that counts.
     fn route(&self) -> Vec<(RouterId, Arc<Perch>)> {
-        let table = (self.table)();
+        let (node, table) = (self.table)();
         let mut perches = self.perches();
         let through = |router| {
             let key = perch(&self.name, router, &table);
             (router, Arc::clone(perches.entry(key).or_insert_with(|| Arc::new(Perch::new(key)))))
         };
-        owners(&table, self.node).into_iter().map(through).collect()
+        owners(&table, node).into_iter().map(through).collect()
     }
 
     /// A publish came to the API.

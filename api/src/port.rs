@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 
 /// Puts an envelope on its way to the router shard that it is for; a full mailbox gives it back. Never blocks.
 pub type Push = Arc<dyn Fn(ToRouter) -> Result<(), Box<ToRouter>> + Send + Sync>;
-/// The newest placement table. Never blocks.
-pub type CurrentTable = Arc<dyn Fn() -> Arc<Table> + Send + Sync>;
+/// The router node that this process is ([`NodeId::NONE`] when it has no router shards), and the newest placement table. Never
+/// blocks.
+pub type CurrentTable = Arc<dyn Fn() -> (NodeId, Arc<Table>) + Send + Sync>;
 
 /// How the API reaches the router shards.
 pub struct Port {
@@ -17,8 +18,6 @@ pub struct Port {
     pub push: Push,
     /// Who owns what, as it is known now: the canary flies through the owners.
     pub table: CurrentTable,
-    /// The router node that this process is; [`NodeId::NONE`] when it has no router shards.
-    pub node: NodeId,
     /// The node's name in its cluster, an id's text; empty for a server that is all there is.
     pub name: String,
     /// From the router shards: everything they send to `GatewayId::API`. Bounded; what does not fit is given back to

@@ -57,7 +57,7 @@ impl Server {
         listener.set_nonblocking(true)?;
         let local_addr = listener.local_addr()?;
         let calls = Calls::new(port.push, settings.calls_max, settings.call_timeout);
-        let canary = Canary::new(port.table, port.node, port.name);
+        let canary = Canary::new(port.table, port.name);
         let context = Arc::new(Context::new(settings, calls, canary, authenticate, metrics));
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = watch::channel(false);

@@ -14,6 +14,9 @@ pub const DEVELOPMENT_SECRET: &str = "development-secret";
 /// File of the secret of resume tickets while none is configured.
 pub const TICKET_SECRET: &str = "ticket-secret";
 
+/// File of the secret that nodes prove themselves with while none is configured.
+pub const CLUSTER_SECRET: &str = "cluster-secret";
+
 /// Random bytes of a kept secret; its text has two hexadecimal digits for each.
 const SECRET_BYTES: usize = 32;
 

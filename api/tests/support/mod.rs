@@ -74,8 +74,7 @@ impl World {
         let metrics = Arc::new(Registry::default());
         let port = Port {
             push: Arc::new(push),
-            table: Arc::new(|| Arc::new(Table::alone(2, Epoch(1)))),
-            node: NodeId::ALONE,
+            table: Arc::new(|| (NodeId::ALONE, Arc::new(Table::alone(2, Epoch(1))))),
             name: String::new(),
             inbox,
         };

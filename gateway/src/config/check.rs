@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
+use protocol::id::DeviceId as NodeName;
 use storage::kv::PREFIX_BYTES_MAX;
 
 use super::problem::Problem;
+use super::NODE_NAME_BYTES_MAX;
 use super::section::Config;
 use super::value::{EngineKind, Secret};
 
@@ -17,6 +19,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     check_listen(config, &mut wrong);
     check_auth(config, &mut wrong);
     check_store(config, &mut wrong);
+    check_cluster(config, &mut wrong);
     problems
 }
 
@@ -76,6 +79,8 @@ const HS256_SECRET_BYTES_ADVISED: usize = 32;
 const API_KEY_BYTES_ADVISED: usize = 16;
 /// RFC 2104, section 3: a key shorter than the hash's output weakens the MAC.
 const TICKET_SECRET_BYTES_MIN: usize = 32;
+/// The same for what nodes prove themselves with.
+const CLUSTER_SECRET_BYTES_MIN: usize = 32;
 
 fn check_store(config: &Config, wrong: &mut impl FnMut(&str, String)) {
     if config.store.engine == EngineKind::Foundationdb && !cfg!(feature = "foundationdb") {
@@ -98,11 +103,51 @@ fn check_store(config: &Config, wrong: &mut impl FnMut(&str, String)) {
     }
 }
 
+fn check_cluster(config: &Config, wrong: &mut impl FnMut(&str, String)) {
+    let cluster = &config.cluster;
+    if !cluster.node.is_empty() && NodeName::parse(&cluster.node).is_err()
+        || cluster.node.len() > NODE_NAME_BYTES_MAX
+    {
+        wrong("cluster.node", format!("at most {NODE_NAME_BYTES_MAX} of A-Z a-z 0-9 . _ : @ | ~ -"));
+    }
+    if !cluster.secret.is_empty() && !cluster.secret_file.is_empty() {
+        wrong("cluster.secret_file", "cluster.secret is set too; keep one of them".to_owned());
+    }
+    let secret = cluster.secret.reveal().len();
+    if secret > 0 && secret < CLUSTER_SECRET_BYTES_MIN {
+        wrong(
+            "cluster.secret",
+            format!(
+                "has {secret} bytes; a MAC key needs {CLUSTER_SECRET_BYTES_MIN}: `openssl rand -hex 32` makes one"
+            ),
+        );
+    }
+    if !cluster.has_secret()
+        && let Some(listen) = cluster.listen
+        && !listen.ip().is_loopback()
+    {
+        wrong("cluster.listen", format!("{listen} is open to the network, but there is no cluster.secret"));
+    }
+    if cluster.advertise.is_none() && cluster.listen.is_some_and(|listen| listen.ip().is_unspecified()) {
+        wrong("cluster.advertise", "other nodes can't reach an unspecified cluster.listen: say how".to_owned());
+    }
+    if cluster.advertise.is_some_and(|address| address.ip().is_unspecified() || address.port() == 0) {
+        wrong("cluster.advertise", "no address that a node could be reached at".to_owned());
+    }
+    for router in &cluster.routers {
+        let port = router.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none_or(|port| port == 0) {
+            wrong("cluster.routers", format!("{router:?} is not host:port"));
+        }
+    }
+}
+
 /// What is allowed but unwise, a sentence each; shows no secret.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
-    if config.store.engine == EngineKind::Foundationdb && config.auth.ticket_secret.is_empty() {
+    let is_of_cluster = config.store.engine == EngineKind::Foundationdb && !config.cluster.has_secret();
+    if is_of_cluster && config.auth.ticket_secret.is_empty() {
         warnings.push(
             "auth.ticket_secret is empty: resume tickets of this node are good at this node alone, and a cluster may have \
              others"

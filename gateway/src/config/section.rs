@@ -202,6 +202,31 @@ sections! {
         check_bytes: u64 = 8_589_934_592; 0 to i64::MAX as u64, "TOML's integers end there",
     }
 
+    /// Several processes as one server: `murmuring gateway` and `murmuring router`. A `serve` that has no `listen` here is a
+    /// server of its own.
+    cluster: Cluster {
+        /// This node's name: of its own among all router nodes, and the same whenever it starts; at most 32 bytes of an id's
+        /// alphabet. Empty: the host's name, and the port of its links or its API.
+        node: String = String::new(),
+        /// Where other nodes' links come in, on a router node. Port 0 takes a free one. Empty: 127.0.0.1:8802 for `router`, and none for `serve`.
+        listen: Option<SocketAddr> = None,
+        /// The address that other nodes reach `listen` at. Empty: `listen` itself.
+        advertise: Option<SocketAddr> = None,
+        /// Router nodes that a gateway node asks first, as `host:port`; the others it learns from them. A name is looked up at start.
+        routers: Vec<String> = Vec::new(),
+        /// Secret that nodes prove themselves to one another with, 32 bytes or more. Anything but loopback needs one; there,
+        /// one is generated and kept in the data directory.
+        secret: Secret = Secret::default(),
+        /// The same from a file; white space at its ends does not count.
+        secret_file: String = String::new(),
+        /// Time after which a router node that does not renew its lease has lost its slots, in milliseconds.
+        lease_ms: u32 = 2_000; 500 to 60_000, "shorter mistakes a pause for a death, longer keeps clients waiting",
+        /// Time that a request waits for an owner that is away, in milliseconds; then it is answered `unavailable`.
+        patience_ms: u32 = 6_000; 100 to 60_000, "clients give up after a minute",
+        /// Bytes that wait for a slow node on one link at most; past it senders are not read.
+        link_bytes: u32 = 4_194_304; 2_097_152 to 268_435_456, "the largest envelope has 2 MiB",
+    }
+
     /// For people who test servers.
     debug: Debug {
         /// An address, such as "127.0.0.1:9001", where every WebSocket on any path is echoed by the very same

@@ -1,54 +1,107 @@
 //! The mailboxes of a node and everyone's way to them: between cores, from the API, from the store's driver. Decides by
 //! lanes what fits; what an envelope says is the shards' affair.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
+use protocol::placement::{NodeId, Table};
 use ring::mailbox::{Mailbox, Sender};
 use ring::setup::SetupError;
 use ring::waker::Waker;
 use storage::request::{Outcome, RequestId};
 use tokio::sync::mpsc;
 
+use super::shared::{Brim, Placement, Remote, Remotes};
+
+/// Commands to the keeper that wait at most.
+const COMMANDS_MAX: usize = 64;
 /// How long the store's driver waits before it tries again to answer a core whose mailbox is full.
 const ANSWER_PAUSE: Duration = Duration::from_micros(100);
 
-/// One core's three mailboxes, its waker, and whether it is gone.
+/// One core's mailboxes, its waker, and whether it is gone.
 #[derive(Clone, Debug)]
 struct CoreMail {
     gateway: Mailbox<ToGateway>,
     router: Mailbox<ToRouter>,
     outcomes: Mailbox<(RequestId, Outcome)>,
+    links: Mailbox<(GatewayId, ToGateway)>,
     waker: Waker,
     gone: Arc<AtomicBool>,
+}
+
+/// How large the mailboxes are, and whose.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How many cores.
+    pub cores: u16,
+    /// Places of each mailbox.
+    pub places: usize,
+    /// The router node that this process is; [`NodeId::NONE`] when it has no router shards.
+    pub node: NodeId,
+    /// What may wait for one gateway shard of another node.
+    pub brim: Brim,
 }
 
 /// All mailboxes of the node. Its clones are the same.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     cores: Vec<CoreMail>,
+    settings: Settings,
     api: mpsc::Sender<ToGateway>,
+    from_api: Mailbox<ToRouter>,
+    commands: Mailbox<(u64, Command)>,
+    placement: Arc<Placement>,
+    remotes: Arc<Remotes>,
 }
 
 impl Exchange {
-    /// Mailboxes of `places` each for `cores` cores; `api` is the API's inbox.
+    /// Empty mailboxes; `api` is the API's inbox, `table` who owns what to begin with.
     ///
     /// # Errors
     /// No descriptor is left for a waker.
-    pub fn new(cores: u16, places: usize, api: mpsc::Sender<ToGateway>) -> Result<Self, SetupError> {
+    pub fn new(
+        settings: Settings,
+        api: mpsc::Sender<ToGateway>,
+        table: Arc<Table>,
+    ) -> Result<Self, SetupError> {
+        let Settings { cores, places, brim, .. } = settings;
         let mail = || {
             Ok(CoreMail {
                 gateway: Mailbox::new(places),
                 router: Mailbox::new(places),
                 outcomes: Mailbox::new(places),
+                // Each link has a bound of its own.
+                links: Mailbox::new(usize::MAX),
                 waker: Waker::new()?,
                 gone: Arc::new(AtomicBool::new(false)),
             })
         };
-        Ok(Self { cores: (0..cores).map(|_| mail()).collect::<Result<_, SetupError>>()?, api })
+        assert!(brim.envelopes > 0 && brim.bytes > 0);
+        Ok(Self {
+            cores: (0..cores).map(|_| mail()).collect::<Result<_, SetupError>>()?,
+            settings,
+            api,
+            from_api: Mailbox::new(places),
+            commands: Mailbox::new(COMMANDS_MAX),
+            placement: Arc::new(Placement::new(table)),
+            remotes: Arc::default(),
+        })
+    }
+
+    /// Who owns what, as the node knows it.
+    #[must_use]
+    pub fn placement(&self) -> &Arc<Placement> {
+        &self.placement
+    }
+
+    /// The router node that this process is.
+    #[must_use]
+    pub const fn node(&self) -> NodeId {
+        self.settings.node
     }
 
     /// How many cores, and so gateway shards and router shards.
@@ -88,6 +141,8 @@ impl Exchange {
             gateway: mail.gateway.clone(),
             router: mail.router.clone(),
             outcomes: mail.outcomes.clone(),
+            links: mail.links.clone(),
+            of_node: (core == 0).then(|| (self.from_api.clone(), self.commands.clone())),
             gone: Arc::clone(&mail.gone),
         }
     }
@@ -98,19 +153,42 @@ impl Exchange {
         Outgoing {
             gateways: self.cores.iter().map(|mail| mail.gateway.sender(mail.waker.clone())).collect(),
             routers: self.cores.iter().map(|mail| mail.router.sender(mail.waker.clone())).collect(),
+            links: self.cores.iter().map(|mail| mail.links.sender(mail.waker.clone())).collect(),
             api: self.api.clone(),
+            settings: self.settings,
+            remotes: Arc::clone(&self.remotes),
+            known: HashMap::new(),
+            gone: 0,
         }
     }
 
-    /// Puts an envelope of the API into a router shard's mailbox.
+    /// Puts an envelope of the API on its way: into the mailbox of its owner on this node, or, in a cluster (`clustered`),
+    /// to the gateway shard that keeps the API's requests until they are answered.
     ///
     /// # Errors
     /// Gives it back when it does not fit.
-    pub fn push_from_api(&self, router: RouterId, envelope: ToRouter) -> Result<(), Box<ToRouter>> {
-        let mail = &self.cores[usize::from(router.core())];
-        let fill = envelope.lane().fill_max(mail.router.capacity());
-        mail.router.push(envelope, fill)?;
+    pub fn push_from_api(&self, envelope: ToRouter, clustered: bool) -> Result<(), Box<ToRouter>> {
+        let lane = envelope.lane();
+        if clustered {
+            self.from_api.push(envelope, lane.fill_max(self.from_api.capacity()))?;
+            self.cores[0].waker.wake();
+            return Ok(());
+        }
+        let table = self.placement.table();
+        let owner = envelope.slot().map_or(RouterId::NOBODY, |slot| table.owner(slot));
+        let Some(mail) = self.cores.get(usize::from(owner.core())) else { return Err(Box::new(envelope)) };
+        mail.router.push(envelope, lane.fill_max(mail.router.capacity()))?;
         mail.waker.wake();
+        Ok(())
+    }
+
+    /// Hands a command to the keeper, whose answer names its number.
+    ///
+    /// # Errors
+    /// Gives it back when as many wait as may.
+    pub fn command(&self, number: u64, command: Command) -> Result<(), (u64, Command)> {
+        self.commands.push((number, command), COMMANDS_MAX)?;
+        self.cores[0].waker.wake();
         Ok(())
     }
 
@@ -136,13 +214,21 @@ pub struct Inbox {
     pub(super) gateway: Mailbox<ToGateway>,
     pub(super) router: Mailbox<ToRouter>,
     pub(super) outcomes: Mailbox<(RequestId, Outcome)>,
+    /// For gateway shards whose links this core has.
+    pub(super) links: Mailbox<(GatewayId, ToGateway)>,
+    /// The API's requests in a cluster, and commands to the keeper: the first core's.
+    pub(super) of_node: Option<(Mailbox<ToRouter>, Mailbox<(u64, Command)>)>,
     gone: Arc<AtomicBool>,
 }
 
 impl Inbox {
     /// Whether there is something that the core would take: its router's mail counts only when `router_takes`.
     pub(super) fn has_mail(&self, router_takes: bool) -> bool {
-        !self.outcomes.is_empty() || !self.gateway.is_empty() || (router_takes && !self.router.is_empty())
+        !self.outcomes.is_empty()
+            || !self.gateway.is_empty()
+            || (router_takes && !self.router.is_empty())
+            || !self.links.is_empty()
+            || self.of_node.as_ref().is_some_and(|(api, commands)| !api.is_empty() || !commands.is_empty())
     }
 
     /// Items waiting now: for the gateway shard, for the router shard, outcomes.
@@ -162,11 +248,18 @@ impl Drop for Inbox {
 pub struct Outgoing {
     gateways: Vec<Sender<ToGateway>>,
     routers: Vec<Sender<ToRouter>>,
+    links: Vec<Sender<(GatewayId, ToGateway)>>,
     api: mpsc::Sender<ToGateway>,
+    settings: Settings,
+    remotes: Arc<Remotes>,
+    /// Gateway shards of other nodes that were spoken to, as long as none of them is gone.
+    known: HashMap<GatewayId, Remote>,
+    gone: u64,
 }
 
 impl Outgoing {
-    /// Puts an envelope into a gateway shard's mailbox, or the API's; gives it back when it does not fit.
+    /// Puts an envelope into a gateway shard's mailbox, the API's, or that of the core that has the shard's link; gives it back
+    /// when it does not fit. One for a shard that is gone is dropped.
     #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
     pub(super) fn deliver_to_gateway(
         &mut self,
@@ -176,12 +269,43 @@ impl Outgoing {
         if gateway == GatewayId::API {
             return self.deliver_to_api(envelope);
         }
-        let sender = &mut self.gateways[gateway.0 as usize];
+        let Some(sender) = self.gateways.get_mut(gateway.0 as usize) else {
+            return self.deliver_to_remote(gateway, envelope);
+        };
         let fill = envelope.lane().fill_max(sender.mailbox().capacity());
         sender.push(envelope, fill)
     }
 
-    /// Puts an envelope into a router shard's mailbox; gives it back when it does not fit.
+    #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
+    fn deliver_to_remote(&mut self, gateway: GatewayId, envelope: ToGateway) -> Result<(), ToGateway> {
+        let Some(Remote { core, gauge }) = self.remote(gateway) else { return Ok(()) };
+        if !gauge.admit(envelope.lane(), self.settings.brim) {
+            return Err(envelope);
+        }
+        let pushed = self.links[usize::from(core)].push((gateway, envelope), usize::MAX);
+        pushed.map_err(|(_, envelope)| envelope)
+    }
+
+    fn remote(&mut self, gateway: GatewayId) -> Option<Remote> {
+        let gone = self.remotes.gone();
+        if gone != self.gone {
+            self.known.clear();
+            self.gone = gone;
+        }
+        if let Some(remote) = self.known.get(&gateway) {
+            return Some(remote.clone());
+        }
+        let remote = self.remotes.get(gateway)?;
+        self.known.insert(gateway, remote.clone());
+        Some(remote)
+    }
+
+    /// The gateway shards of other nodes.
+    pub(super) const fn remotes(&self) -> &Arc<Remotes> {
+        &self.remotes
+    }
+
+    /// Puts an envelope into the mailbox of a router shard of this node; gives it back when it does not fit.
     #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
     pub(super) fn deliver_to_router(&mut self, router: RouterId, envelope: ToRouter) -> Result<(), ToRouter> {
         let sender = &mut self.routers[usize::from(router.core())];
@@ -193,6 +317,7 @@ impl Outgoing {
     pub(super) fn flush(&mut self) {
         self.gateways.iter_mut().for_each(Sender::flush);
         self.routers.iter_mut().for_each(Sender::flush);
+        self.links.iter_mut().for_each(Sender::flush);
     }
 
     #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
@@ -212,6 +337,7 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use protocol::placement::Epoch;
     use protocol::id::{ConversationId, ConversationKey, Tenant, UserId};
 
     use super::*;
@@ -235,6 +361,12 @@ mod tests {
         ToGateway::Left { connection: 1, conversation: key(), seq: 0 }
     }
 
+    fn exchange(places: usize, api: mpsc::Sender<ToGateway>) -> Exchange {
+        let brim = Brim { envelopes: places, bytes: 1 << 20 };
+        let settings = Settings { cores: 1, places, node: NodeId::ALONE, brim };
+        Exchange::new(settings, api, Arc::new(Table::alone(1, Epoch(0)))).unwrap()
+    }
+
     fn accepted(gateway: GatewayId, exchange: &Exchange, envelope: fn() -> ToGateway) -> usize {
         let mut outgoing = exchange.outgoing();
         (0..64).take_while(|_| outgoing.deliver_to_gateway(gateway, envelope()).is_ok()).count()
@@ -243,7 +375,7 @@ mod tests {
     #[test]
     fn each_lane_fills_a_mailbox_to_its_share_and_no_further() {
         let (api, _inbox) = mpsc::channel(16);
-        let exchange = Exchange::new(1, 16, api).unwrap();
+        let exchange = exchange(16, api);
         for gateway in [GatewayId(0), GatewayId::API] {
             assert_eq!(accepted(gateway, &exchange, typing), 8);
             assert_eq!(accepted(gateway, &exchange, head), 4);
@@ -255,7 +387,7 @@ mod tests {
     #[test]
     fn an_answer_for_a_core_that_is_gone_is_dropped() {
         let (api, _inbox) = mpsc::channel(1);
-        let exchange = Exchange::new(1, 1, api).unwrap();
+        let exchange = exchange(1, api);
         drop(exchange.inbox(0));
         for request in 0..3 {
             exchange.answer(RouterId(0), RequestId(request), Outcome::Marked);

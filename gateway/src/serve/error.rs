@@ -22,6 +22,16 @@ pub enum ServeError {
     Credentials(CredentialsError),
     /// The secret of resume tickets could not be kept.
     Ticket(SecretError),
+    /// The secret of the cluster could not be kept.
+    Secret(SecretError),
+    /// `cluster.secret_file` can't be used.
+    SecretFile(String, io::Error),
+    /// A gateway node that knows no router node.
+    NoRouters,
+    /// A name of `cluster.routers` can't be looked up.
+    RouterName(String, io::Error),
+    /// Router nodes of a cluster hold leases in the store that a server of its own was to take.
+    Clustered(Vec<String>),
     /// The kernel, a limit or an address.
     Setup(SetupError),
     /// The store refused to open or to be claimed.
@@ -75,12 +85,18 @@ impl ServeError {
             Self::Setup(error) => {
                 !matches!(error, SetupError::AddressInUse { .. } | SetupError::System { .. })
             }
-            Self::Descriptors { .. } | Self::Threads { .. } => true,
+            Self::Descriptors { .. }
+            | Self::Threads { .. }
+            | Self::NoRouters
+            | Self::SecretFile(..)
+            | Self::RouterName(..) => true,
             #[cfg(feature = "foundationdb")]
             Self::Connect(_) | Self::Format(FormatError::Foreign(_)) => true,
             #[cfg(feature = "foundationdb")]
             Self::Format(_) => false,
             Self::Ticket(_)
+            | Self::Secret(_)
+            | Self::Clustered(_)
             | Self::Store(_)
             | Self::Read(_)
             | Self::Unfinished
@@ -97,6 +113,19 @@ impl fmt::Display for ServeError {
         match self {
             Self::Credentials(error) => error.fmt(f),
             Self::Ticket(error) => write!(f, "the secret of resume tickets: {error}"),
+            Self::Secret(error) => write!(f, "the secret of the cluster: {error}"),
+            Self::SecretFile(path, error) => write!(f, "cluster.secret_file: {path}: {error}"),
+            Self::NoRouters => f.write_str(
+                "cluster.routers is empty: a gateway node needs a router node to ask, such as \
+                 `--routers 127.0.0.1:8802`",
+            ),
+            Self::RouterName(name, error) => write!(f, "cluster.routers: {name}: {error}"),
+            Self::Clustered(names) => write!(
+                f,
+                "the store belongs to the router nodes {}, whose leases are being renewed: stop them first, or make this \
+                 one a node of their cluster with cluster.listen",
+                names.join(", ")
+            ),
             Self::Setup(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Read(error) => write!(f, "the store can't be read: {error}"),

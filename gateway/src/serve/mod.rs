@@ -8,6 +8,7 @@ mod metrics;
 mod node;
 mod preflight;
 mod pulse;
+mod role;
 mod settings;
 mod store;
 mod supervisor;
@@ -25,6 +26,7 @@ use storage::fault;
 pub use cluster::connect;
 pub use error::ServeError;
 pub(crate) use preflight::try_threads;
+pub use role::Role;
 pub use store::open_embedded;
 
 use crate::config::{Config, warnings};
