@@ -63,6 +63,11 @@ impl Canary {
         }
     }
 
+    /// The router node that this process is, and who owns what.
+    pub(crate) fn table(&self) -> (NodeId, Arc<Table>) {
+        (self.table)()
+    }
+
     fn perches(&self) -> MutexGuard<'_, BTreeMap<ConversationKey, Arc<Perch>>> {
         self.perches.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::calls::Calls;
 use crate::canary::Canary;
+use crate::cluster::GiveOrder;
 use crate::failure::Failure;
 use crate::identity::{ApiKeys, Authenticate};
 use crate::metrics::Registry;
@@ -20,6 +21,7 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) calls: Calls,
     pub(crate) canary: Canary,
+    pub(crate) give_order: GiveOrder,
     pub(crate) authenticate: Authenticate,
     pub(crate) api_keys: ApiKeys,
     pub(crate) metrics: Arc<Registry>,
@@ -38,6 +40,7 @@ impl Context {
         settings: Settings,
         calls: Calls,
         canary: Canary,
+        give_order: GiveOrder,
         authenticate: Authenticate,
         metrics: Arc<Registry>,
     ) -> Self {
@@ -48,6 +51,7 @@ impl Context {
             settings,
             calls,
             canary,
+            give_order,
             authenticate,
             api_keys,
             metrics,

@@ -123,6 +123,15 @@ impl<'a> Fields<'a> {
         Ok(self.value(name, "true or false")?.unwrap_or(false))
     }
 
+    /// A whole number, from 0 to this one.
+    pub(crate) fn number(&self, name: &str, max: u64) -> Result<Option<u64>, Failure> {
+        let number: Option<u64> = self.value(name, "a whole number")?;
+        match number {
+            Some(number) if number > max => Err(Failure::bad_request(format!("`{name}` must be at most {max}"))),
+            number => Ok(number),
+        }
+    }
+
     /// A seq, from 1.
     pub(crate) fn seq(&self, name: &str) -> Result<Option<u64>, Failure> {
         let seq: Option<u64> = self.value(name, "a seq: an integer from 1 to 2^53 - 1")?;

@@ -5,6 +5,7 @@
 
 mod calls;
 mod canary;
+mod cluster;
 mod connection;
 mod context;
 mod conversations;
@@ -25,6 +26,7 @@ mod server;
 mod settings;
 mod users;
 
+pub use cluster::{GiveOrder, Order};
 pub use identity::{Authenticate, Claims};
 pub use port::{CurrentTable, Port, Push};
 pub use server::{Handle, Server};

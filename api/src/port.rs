@@ -6,6 +6,8 @@ use protocol::envelope::{ToGateway, ToRouter};
 use protocol::placement::{NodeId, Table};
 use tokio::sync::mpsc;
 
+use crate::cluster::GiveOrder;
+
 /// Puts an envelope on its way to the router shard that it is for; a full mailbox gives it back. Never blocks.
 pub type Push = Arc<dyn Fn(ToRouter) -> Result<(), Box<ToRouter>> + Send + Sync>;
 /// The router node that this process is ([`NodeId::NONE`] when it has no router shards), and the newest placement table. Never
@@ -20,6 +22,8 @@ pub struct Port {
     pub table: CurrentTable,
     /// The node's name in its cluster, an id's text; empty for a server that is all there is.
     pub name: String,
+    /// Orders of operators, to the keeper of this process.
+    pub give_order: GiveOrder,
     /// From the router shards: everything they send to `GatewayId::API`. Bounded; what does not fit is given back to
     /// the router shard like an envelope to any gateway shard. A capacity of 1,024 or more suits.
     pub inbox: mpsc::Receiver<ToGateway>,

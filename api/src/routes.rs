@@ -14,7 +14,7 @@ use protocol::error::ErrorCode;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::fields::BodyRead;
-use crate::{conversations, health, members, messages, openapi, users};
+use crate::{cluster, conversations, health, members, messages, openapi, users};
 
 /// One call: a method on a path, and what answers it.
 pub(crate) type Route = (Method, &'static str, MethodRouter<Arc<Context>>);
@@ -41,6 +41,10 @@ pub(crate) fn all() -> Vec<Route> {
         (Method::POST, MESSAGES, post(messages::send)),
         (Method::GET, "/v1/users/{user}/conversations", get(users::conversations)),
         (Method::GET, "/v1/users/{user}/presence", get(users::presence)),
+        (Method::GET, "/v1/cluster", get(cluster::status)),
+        (Method::POST, "/v1/cluster/drain", post(cluster::drain)),
+        (Method::POST, "/v1/cluster/undrain", post(cluster::undrain)),
+        (Method::POST, "/v1/cluster/move", post(cluster::move_slot)),
         (Method::GET, "/healthz", get(health::alive)),
         (Method::GET, "/readyz", get(health::ready)),
         (Method::GET, "/metrics", get(health::metrics)),

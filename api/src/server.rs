@@ -58,7 +58,7 @@ impl Server {
         let local_addr = listener.local_addr()?;
         let calls = Calls::new(port.push, settings.calls_max, settings.call_timeout);
         let canary = Canary::new(port.table, port.name);
-        let context = Arc::new(Context::new(settings, calls, canary, authenticate, metrics));
+        let context = Arc::new(Context::new(settings, calls, canary, port.give_order, authenticate, metrics));
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::clone(&context);

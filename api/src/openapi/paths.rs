@@ -63,7 +63,7 @@ impl Call {
 /// Every call, by path and method.
 pub(super) fn all() -> Value {
     let mut paths = Map::new();
-    for group in [conversations(), members(), messages(), users(), operation()] {
+    for group in [conversations(), members(), messages(), users(), cluster(), operation()] {
         for (method, path, call) in group {
             let item = paths.entry(path).or_insert_with(|| json!({}));
             item[method] = call.into_json();
@@ -251,6 +251,41 @@ fn operation() -> Group {
         ),
         ("get", "/metrics", call("metrics", "What was counted.", json!({ "200": metrics_text }))),
         ("get", "/v1/openapi.json", call("document", "This document.", json!({ "200": document }))),
+    ]
+}
+
+fn cluster() -> Group {
+    let state = || json!({ "200": answer("The state, as it is then.", "Cluster") });
+    let call = |name, summary, body, refusals| Call {
+        name,
+        tag: "cluster",
+        summary,
+        parameters: &[],
+        body,
+        answers: state(),
+        refusals,
+    };
+    vec![
+        (
+            "get",
+            "/v1/cluster",
+            call("clusterStatus", "Which router node owns how many slots. For operators.", None, COMMON),
+        ),
+        (
+            "post",
+            "/v1/cluster/drain",
+            call("drainNode", "Moves a router node's slots to the others.", Some("NodeName"), WRITING),
+        ),
+        (
+            "post",
+            "/v1/cluster/undrain",
+            call("undrainNode", "Lets slots come to a router node again.", Some("NodeName"), WRITING),
+        ),
+        (
+            "post",
+            "/v1/cluster/move",
+            call("moveSlot", "Moves one slot to a router node.", Some("SlotMove"), WRITING),
+        ),
     ]
 }
 

@@ -41,7 +41,7 @@ fn object(required: &[&str], properties: &Value) -> Value {
 /// Every schema, by name.
 pub(super) fn all() -> Value {
     let mut schemas = Map::new();
-    for group in [words(), requests(), conversations(), messages(), users()] {
+    for group in [words(), requests(), conversations(), messages(), users(), cluster()] {
         for (name, schema) in group {
             schemas.insert(name.into(), schema);
         }
@@ -50,6 +50,37 @@ pub(super) fn all() -> Value {
 }
 
 type Group = Vec<(&'static str, Value)>;
+
+fn cluster() -> Group {
+    let node = object(
+        &["name", "number", "address", "cores", "slots", "slots_of_cores", "draining", "here"],
+        &json!({
+            "name": text(),
+            "number": count("Given by the store."),
+            "address": { "type": "string", "description": "Where it takes links." },
+            "cores": count("Router shards."),
+            "slots": count("Slots that it owns."),
+            "slots_of_cores": { "type": "array", "items": count("Slots of one core.") },
+            "draining": boolean("It is being emptied."),
+            "here": boolean("It is the node that answers."),
+        }),
+    );
+    let nodes = json!({ "type": "array", "items": node });
+    let state = json!({
+        "epoch": count("Of the placement table; it grows with every change."),
+        "nodes": nodes,
+        "unowned": count("Slots that nobody owns."),
+    });
+    let slot = json!({ "type": "integer", "minimum": 0, "maximum": protocol::placement::SLOTS - 1 });
+    vec![
+        ("Cluster", object(&["epoch", "nodes", "unowned"], &state)),
+        ("NodeName", object(&["node"], &json!({ "node": text() }))),
+        (
+            "SlotMove",
+            object(&["slot", "node"], &json!({ "slot": slot, "node": text(), "core": count("One of its cores.") })),
+        ),
+    ]
+}
 
 fn words() -> Group {
     let codes = [

@@ -76,6 +76,7 @@ impl World {
             push: Arc::new(push),
             table: Arc::new(|| (NodeId::ALONE, Arc::new(Table::alone(2, Epoch(1))))),
             name: String::new(),
+            give_order: Arc::new(|_| None),
             inbox,
         };
         let handle =

@@ -2,9 +2,11 @@
 //! a command does stands in a file of its name.
 
 mod check;
+mod cluster;
 mod config;
 mod conversation;
 mod event_line;
+mod http;
 mod migrate;
 mod plan;
 mod send;
@@ -24,6 +26,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Problems, Sources, load};
 use crate::credentials::CredentialsError;
+use crate::serve::Role;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,6 +74,15 @@ struct Configuration {
     /// FoundationDB's cluster file [store.cluster_file]
     #[arg(long, global = true, value_name = "FILE")]
     cluster_file: Option<String>,
+    /// This node's name in its cluster [cluster.node]
+    #[arg(long, global = true, value_name = "NAME")]
+    node: Option<String>,
+    /// Address of other nodes' links, on a router node [cluster.listen]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    link_listen: Option<String>,
+    /// Router nodes that a gateway node asks first, separated by commas [cluster.routers]
+    #[arg(long, global = true, value_name = "ADDRESSES")]
+    routers: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,10 +90,15 @@ enum Command {
     /// Run a whole server in this process
     #[command(after_help = serve::HELP)]
     Serve,
-    /// Run the gateway role of a cluster (not in this version)
+    /// Run the gateway role of a cluster: clients' connections, and links to router nodes
+    #[command(after_help = serve::GATEWAY_HELP)]
     Gateway,
-    /// Run the router role of a cluster (not in this version)
+    /// Run the router role of a cluster: conversations and users, their store, and links of other nodes
+    #[command(after_help = serve::ROUTER_HELP)]
     Router,
+    /// Show and change which router node owns what
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
     /// Show the configuration, or check one
     #[command(subcommand)]
     Config(config::Config),
@@ -180,11 +197,10 @@ fn report(failure: &Failure) -> ExitCode {
 fn run(configuration: &Configuration, command: Command) -> Result<(), Failure> {
     match command {
         Command::Config(config) => config.run(configuration),
-        Command::Serve => serve::run(&configuration.load()?),
-        Command::Gateway | Command::Router => Err(Failure::usage(
-            "this is a role of a cluster, and clusters are not in this version; `murmuring serve` runs everything \
-             in one process",
-        )),
+        Command::Serve => serve::run(&configuration.load()?, Role::Both),
+        Command::Gateway => serve::run(&configuration.load()?, Role::Gateway),
+        Command::Router => serve::run(&configuration.load()?, Role::Router),
+        Command::Cluster(cluster) => cluster.run(&configuration.load()?),
         Command::Token(token) => token.run(&configuration.load()?),
         Command::Conversation(conversation) => conversation.run(&configuration.load()?),
         Command::Send(send) => send.run(&configuration.load()?),
@@ -205,6 +221,9 @@ impl Configuration {
             ("--shards", "core.shards", &self.shards),
             ("--engine", "store.engine", &self.engine),
             ("--cluster-file", "store.cluster_file", &self.cluster_file),
+            ("--node", "cluster.node", &self.node),
+            ("--link-listen", "cluster.listen", &self.link_listen),
+            ("--routers", "cluster.routers", &self.routers),
         ];
         let given = |(flag, key, value): (_, _, &Option<String>)| Some((flag, key, value.clone()?));
         Sources {
@@ -249,13 +268,15 @@ mod tests {
 
     #[test]
     fn every_flag_of_the_configuration_names_a_key_that_takes_it() {
-        let line = "murmuring serve --data d --listen 127.0.0.1:1 --api-listen 127.0.0.1:2 --shards 3 --engine memory --cluster-file f";
+        let line = "murmuring serve --data d --listen 127.0.0.1:1 --api-listen 127.0.0.1:2 --shards 3 --engine memory --cluster-file f --node n --link-listen 127.0.0.1:3 --routers 127.0.0.1:4,h:5";
         let parsed = CommandLine::try_parse_from(line.split(' ')).unwrap();
         let sources = Sources { environment: Vec::new(), ..parsed.configuration.sources() };
-        assert_eq!(sources.flags.len(), 6);
+        assert_eq!(sources.flags.len(), 9);
         let config = load(&sources).unwrap();
         assert_eq!((config.store.path.as_str(), config.core.shards), ("d", 3));
         assert_eq!(config.store.cluster_file, "f");
+        assert_eq!((config.cluster.node.as_str(), config.cluster.listen.unwrap().port()), ("n", 3));
+        assert_eq!(config.cluster.routers, ["127.0.0.1:4", "h:5"]);
         assert_eq!((config.listen.client.port(), config.listen.api.port()), (1, 2));
     }
 }

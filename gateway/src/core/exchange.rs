@@ -8,12 +8,14 @@ use std::thread;
 use std::time::Duration;
 
 use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
-use protocol::placement::{NodeId, Table};
+use protocol::placement::Table;
 use ring::mailbox::{Mailbox, Sender};
 use ring::setup::SetupError;
 use ring::waker::Waker;
 use storage::request::{Outcome, RequestId};
 use tokio::sync::mpsc;
+
+use router::keeper::Command;
 
 use super::shared::{Brim, Placement, Remote, Remotes};
 
@@ -40,8 +42,6 @@ pub struct Settings {
     pub cores: u16,
     /// Places of each mailbox.
     pub places: usize,
-    /// The router node that this process is; [`NodeId::NONE`] when it has no router shards.
-    pub node: NodeId,
     /// What may wait for one gateway shard of another node.
     pub brim: Brim,
 }
@@ -96,12 +96,6 @@ impl Exchange {
     #[must_use]
     pub fn placement(&self) -> &Arc<Placement> {
         &self.placement
-    }
-
-    /// The router node that this process is.
-    #[must_use]
-    pub const fn node(&self) -> NodeId {
-        self.settings.node
     }
 
     /// How many cores, and so gateway shards and router shards.
@@ -363,7 +357,7 @@ mod tests {
 
     fn exchange(places: usize, api: mpsc::Sender<ToGateway>) -> Exchange {
         let brim = Brim { envelopes: places, bytes: 1 << 20 };
-        let settings = Settings { cores: 1, places, node: NodeId::ALONE, brim };
+        let settings = Settings { cores: 1, places, brim };
         Exchange::new(settings, api, Arc::new(Table::alone(1, Epoch(0)))).unwrap()
     }
 

@@ -3,14 +3,16 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use protocol::envelope::{GatewayId, Lane};
-use protocol::placement::{Epoch, Table};
+use protocol::placement::{Epoch, NodeId, Table};
 
 /// The newest table that the node knows, and whether its lease lapsed.
 #[derive(Debug)]
 pub struct Placement {
+    /// Set once, before there are cores.
+    node: OnceLock<NodeId>,
     /// The table's epoch: read before the table, written behind it.
     epoch: AtomicU64,
     table: RwLock<Arc<Table>>,
@@ -24,7 +26,20 @@ impl Placement {
     #[must_use]
     pub fn new(table: Arc<Table>) -> Self {
         let epoch = AtomicU64::new(table.epoch.0);
-        Self { epoch, table: RwLock::new(table), lapsed: AtomicBool::new(false), wanted: AtomicU64::new(0) }
+        let (lapsed, wanted) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { node: OnceLock::new(), epoch, table: RwLock::new(table), lapsed, wanted }
+    }
+
+    /// Says which router node this process is.
+    pub fn name(&self, node: NodeId) {
+        // A second name would be a fault of the one who starts nodes, and of no consequence.
+        let _ = self.node.set(node);
+    }
+
+    /// The router node that this process is; [`NodeId::NONE`] when it has no router shards, or is not registered yet.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node.get().copied().unwrap_or(NodeId::NONE)
     }
 
     /// The table's epoch. What this core takes out of a mailbox after that was put there by somebody who knew no newer one.

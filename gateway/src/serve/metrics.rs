@@ -11,7 +11,7 @@ use crate::log::Logger;
 static LATENCY_SECONDS: [f64; BUCKETS - 1] = powers_of_two(1e-6);
 
 /// Publishes the node's samples in place of its last ones.
-pub(super) fn publish(registry: &Registry, store: &driver::Handle, logger: &Logger, began_unix_ms: u64) {
+pub(super) fn publish(registry: &Registry, store: Option<&driver::Handle>, logger: &Logger, began_unix_ms: u64) {
     let mut samples = vec![
         Metric::gauge(
             "murmuring_start_time_seconds",
@@ -19,13 +19,13 @@ pub(super) fn publish(registry: &Registry, store: &driver::Handle, logger: &Logg
             began_unix_ms as f64 / 1_000.0,
         ),
         Metric::counter("murmuring_log_dropped_total", "Log lines dropped.", logger.dropped()),
-        Metric::gauge(
-            "murmuring_store_waiting",
-            "Requests waiting for the store's thread.",
-            store.waiting() as f64,
-        ),
     ];
-    samples.extend(of_store(store.metrics()));
+    if let Some(store) = store {
+        let waiting = store.waiting() as f64;
+        let help = "Requests waiting for the store's thread.";
+        samples.push(Metric::gauge("murmuring_store_waiting", help, waiting));
+        samples.extend(of_store(store.metrics()));
+    }
     registry.publish(Source::Node, samples);
 }
 

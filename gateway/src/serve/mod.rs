@@ -1,8 +1,9 @@
-//! `serve`: a whole server in one process, from the configuration to the last flush. What the threads do stands in
+//! `serve`, `gateway` and `router`: a server in one process, or its part of one, from the configuration to the last flush. What the threads do stands in
 //! `core`, `api` and `storage`; this starts, watches and stops them.
 
 #[cfg(feature = "foundationdb")]
 mod cluster;
+mod doors;
 mod error;
 mod metrics;
 mod node;
@@ -10,9 +11,11 @@ mod preflight;
 mod pulse;
 mod role;
 mod settings;
+mod start;
 mod store;
 mod supervisor;
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic;
@@ -38,6 +41,10 @@ use supervisor::Supervisor;
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// How often it looks whether keys that are being read have been.
 const KEYS_LOOK: Duration = Duration::from_millis(20);
+/// How often a node looks whether it was told who owns what.
+const PLACEMENT_LOOK: Duration = Duration::from_millis(5);
+/// How often the log says that a node still waits for that.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// Cores give a sign of life each second, and one that sleeps each other second: less is no silence.
 const SILENCE_MIN: Duration = Duration::from_secs(4);
 
@@ -45,10 +52,10 @@ const SILENCE_MIN: Duration = Duration::from_secs(4);
 ///
 /// # Errors
 /// When the server can't start.
-pub fn run(config: &Config) -> Result<(), ServeError> {
+pub fn run(config: &Config, role: Role) -> Result<(), ServeError> {
     // A kernel without huge pages gives small ones anyway.
     let _ = ring::pages::keep_small();
-    let found = preflight::check(config)?;
+    let found = preflight::check(config, role)?;
     let signals = Signals::install().map_err(|error| ServeError::System("signals", error))?;
     let started = log::start(config.log.level, config.log.format);
     let (logger, _log_thread) = started.map_err(|error| ServeError::System("the log's thread", error))?;
@@ -60,8 +67,12 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
         logger.warn("the supervisor of NOTIFY_SOCKET can't be reached", &[("error", &error)]);
         Supervisor::nobody()
     });
-    let mut node = Node::start(config, &logger, &signals, || supervisor.starting())?;
+    let mut node = Node::start(config, role, &logger, &signals, || supervisor.starting())?;
     node.look_after();
+    if !wait_for_placement(&mut node, &signals, &mut supervisor, &logger) {
+        node.stop(|_| true);
+        return Err(ServeError::Interrupted);
+    }
     say_ready(&node, &logger);
     supervisor.ready();
     watch(&mut node, config, &signals, &mut supervisor, &logger);
@@ -75,12 +86,44 @@ pub fn run(config: &Config) -> Result<(), ServeError> {
 
 /// The one line on stdout that scripts wait for.
 fn say_ready(node: &Node, logger: &Logger) {
-    let line = format!("ready client={} api={}\n", node.client_address(), node.api_address());
+    let doors::Addresses { client, link, .. } = node.addresses();
+    let mut line = String::from("ready");
+    for (name, address) in [("client", client), ("link", link), ("api", Some(node.api_address()))] {
+        if let Some(address) = address {
+            // Writing into a string can't fail.
+            let _ = write!(line, " {name}={address}");
+        }
+    }
+    line.push('\n');
     let mut stdout = io::stdout().lock();
     if let Err(error) = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
         // Whoever started us does not listen; clients may all the same.
         logger.warn("nobody reads the ready line", &[("error", &error)]);
     }
+}
+
+/// A node of a cluster is of no use before it knows who owns what. False when a signal asked to stop meanwhile.
+fn wait_for_placement(
+    node: &mut Node,
+    signals: &Signals,
+    supervisor: &mut Supervisor,
+    logger: &Logger,
+) -> bool {
+    let begin = Instant::now();
+    let mut told = begin;
+    while !node.is_placed() {
+        if asks_to_stop(signals, PLACEMENT_LOOK) {
+            return false;
+        }
+        supervisor.starting();
+        if told.elapsed() >= TOLD_EVERY {
+            told = Instant::now();
+            let waiting_s = begin.elapsed().as_secs();
+            logger.warn("no router node has told who owns what; trying on", &[("waiting_s", &waiting_s)]);
+            node.look_after();
+        }
+    }
+    true
 }
 
 /// Until a signal says stop.

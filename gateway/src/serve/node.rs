@@ -1,41 +1,34 @@
 //! A node: every thread of `serve`, started in order and stopped in order.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc as threads;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use api::metrics::Registry;
-use protocol::envelope::{GatewayId, RouterId};
-use protocol::placement::{NodeId, Table};
-use ring::listener::{Listener, ListenerSettings};
-use ring::setup::SetupError;
+use protocol::placement::{Epoch, NodeId, Table};
 use ring::signal::Signals;
-use ring::{Ring, cpu, probe};
-use router::RouterShard;
+use ring::{cpu, probe};
 use storage::driver::{Driver, State};
-use storage::request::Epoch;
 use tokio::sync::mpsc;
 
+use super::doors::{Addresses, Doors};
 use super::error::ServeError;
 use super::pulse::Pulse;
+use super::role::{Membership, Role};
+use super::start::{self, InCluster, Start};
+use super::store::{Registration, Tenancy};
 use super::{metrics, settings, store};
-use crate::auth::{Authenticator, Rules};
-use crate::config::{Config, EngineKind, Secret};
-use crate::core::{Clock, Core, Direction, Exchange, Parts, Phase};
-use crate::credentials::{self, Signing};
+use crate::auth::Authenticator;
+use crate::config::Config;
+use crate::core::{Clock, CommandAnswers, Direction, Exchange, Phase};
+use crate::credentials;
 use crate::log::Logger;
-use crate::secret::{self, TICKET_SECRET};
-use crate::shard::{GatewayShard, Seats};
 
 /// Envelopes for the API that wait at most.
 const API_ENVELOPES_MAX: usize = 4_096;
 /// How often a stopping node looks whether it has drained, and whether a second signal came.
 const STOP_LOOK: Duration = Duration::from_millis(20);
-/// How long an address may be in use before that is an error.
-const BIND_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the cores may take to end what is under way, after the drain.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -47,10 +40,11 @@ pub(super) struct Node {
     direction: Arc<Direction>,
     authenticator: Arc<Authenticator>,
     registry: Arc<Registry>,
-    store: Driver,
+    /// `None` for a node without router shards.
+    store: Option<Driver>,
     api: api::Handle,
     cores: Vec<thread::JoinHandle<()>>,
-    client_address: SocketAddr,
+    addresses: Addresses,
     began_unix_ms: u64,
     store_state: State,
     pulse: Pulse,
@@ -58,25 +52,12 @@ pub(super) struct Node {
     reading_keys: Vec<thread::JoinHandle<()>>,
 }
 
-/// What all cores are started with.
-struct Start {
-    config: Config,
-    exchange: Exchange,
-    direction: Arc<Direction>,
-    authenticator: Arc<Authenticator>,
-    registry: Arc<Registry>,
-    store: storage::driver::Handle,
-    table: Arc<Table>,
-    clock: Clock,
-    cpus: Vec<usize>,
-    seats: Seats,
-}
-
 impl Node {
     /// Starts every thread; on return the node accepts connections. The API answers before, for those who want to know
     /// what the node waits for; `waiting` is called often while the store is opened.
     pub(super) fn start(
         config: &Config,
+        role: Role,
         logger: &Logger,
         signals: &Signals,
         waiting: impl FnMut(),
@@ -84,45 +65,58 @@ impl Node {
         probe::probe().ring?;
         let cpus = cpu::allowed().map_err(|error| ServeError::System("the list of CPUs", error))?;
         let shards = settings::shards(config, cpus.len());
-        let authenticator = Arc::new(authenticator(config, logger)?);
-        let mut listeners = listen(config, shards, &cpus)?;
-        let client_address = listeners[0][0].address();
+        let membership = Membership::of(config, role)?;
+        let authenticator = Arc::new(start::authenticator(config, membership.as_ref(), logger)?);
+        let Doors { addresses, listeners } = Doors::open(config, role, membership.as_ref(), shards, &cpus)?;
         let (to_api, api_inbox) = mpsc::channel(API_ENVELOPES_MAX);
-        let exchange = Exchange::new(shards, config.core.mailbox_envelopes as usize, to_api)?;
+        let exchange = Exchange::new(settings::exchange(config, shards), to_api, Arc::new(Table::empty()))?;
         let registry = Arc::new(Registry::default());
-        let api = start_api(config, &exchange, &authenticator, &registry, api_inbox)?;
-        let (engine, epoch) = open_store(config, logger, signals, waiting)?;
-        let table = Arc::new(Table::alone(shards, epoch));
-        let store = store::start(config, engine, epoch, &exchange)?;
+        let answers = CommandAnswers::default();
+        let api = start::start_api(
+            config,
+            membership.as_ref(),
+            &exchange,
+            &authenticator,
+            &registry,
+            &answers,
+            api_inbox,
+        )?;
+        let incarnation = start::seed()?;
+        let registration = membership.as_ref().and_then(|membership| {
+            let address = reached_at(membership.advertise?, addresses.link?);
+            Some(Registration { name: membership.name.clone(), address, cores: shards, incarnation })
+        });
+        let store = if role.has_routers() {
+            let opened = start::open_store(config, registration.clone(), logger, signals, waiting)?;
+            let epoch = tell_tenancy(&exchange, opened.tenancy, shards);
+            Some(store::start(config, opened.engine, epoch, &exchange)?)
+        } else {
+            None
+        };
         let start = Arc::new(Start {
             config: config.clone(),
+            role,
             exchange: exchange.clone(),
             direction: Arc::new(Direction::new(shards)),
             authenticator: Arc::clone(&authenticator),
             registry: Arc::clone(&registry),
-            store: store.handle(),
-            table: Arc::clone(&table),
+            logger: logger.clone(),
+            store: store.as_ref().map(Driver::handle),
+            cluster: membership.map(|membership| InCluster { membership, registration, incarnation, answers }),
             clock: Clock::start(),
             cpus,
             seats: settings::seats(config),
         });
-        let echo = listeners[0].get(1).map(Listener::address);
-        let cores = match start_cores(&start, &mut listeners) {
+        let cores = match start::start_cores(&start, listeners) {
             Ok(cores) => cores,
             Err(error) => {
                 // The store was opened for nothing: close it in order, so that the next start need not doubt it.
-                let _ = store.stop();
+                let _ = store.map(Driver::stop);
                 return Err(error);
             }
         };
         api.open();
-        let fields: crate::log::Fields<'_> =
-            &[("client", &client_address), ("api", &api.local_addr()), ("shards", &shards)];
-        logger.info("accepting", fields);
-        if let Some(echo) = echo {
-            logger.warn("echoing for tests", &[("echo", &echo)]);
-        }
-        Ok(Self {
+        let node = Self {
             config: config.clone(),
             logger: logger.clone(),
             exchange,
@@ -132,17 +126,40 @@ impl Node {
             store,
             api,
             cores,
-            client_address,
+            addresses,
             began_unix_ms: ring::clock::realtime_ms(),
             store_state: State::Healthy,
             pulse: Pulse::new(start.direction.beats(), Instant::now()),
             reading_keys: Vec::new(),
-        })
+        };
+        node.say_accepting(shards);
+        Ok(node)
     }
 
-    /// Where clients connect, with the real port.
-    pub(super) const fn client_address(&self) -> SocketAddr {
-        self.client_address
+    fn say_accepting(&self, shards: u16) {
+        let api = self.api.local_addr();
+        let Addresses { client, echo, link } = self.addresses;
+        let mut fields: Vec<(&str, &dyn std::fmt::Display)> = vec![("api", &api), ("shards", &shards)];
+        let addresses = [("client", client.as_ref()), ("link", link.as_ref())];
+        for (name, address) in addresses {
+            if let Some(address) = address {
+                fields.push((name, address));
+            }
+        }
+        self.logger.info("accepting", &fields);
+        if let Some(echo) = echo {
+            self.logger.warn("echoing for tests", &[("echo", &echo)]);
+        }
+    }
+
+    /// Whether the node knows who owns what: before, nothing that a client asks can be answered.
+    pub(super) fn is_placed(&self) -> bool {
+        self.exchange.placement().epoch() > Epoch(0)
+    }
+
+    /// Where the node listens, with the real ports.
+    pub(super) const fn addresses(&self) -> Addresses {
+        self.addresses
     }
 
     /// Where the API listens, with the real port.
@@ -152,8 +169,9 @@ impl Node {
 
     /// What is to be done about once a second: the node's own samples, and a word when the store changed its state.
     pub(super) fn look_after(&mut self) {
-        let store = self.store.handle();
-        metrics::publish(&self.registry, &store, &self.logger, self.began_unix_ms);
+        let store = self.store.as_ref().map(Driver::handle);
+        metrics::publish(&self.registry, store.as_ref(), &self.logger, self.began_unix_ms);
+        let Some(store) = store else { return };
         let state = store.metrics().state();
         if state != self.store_state {
             self.store_state = state;
@@ -231,7 +249,7 @@ impl Node {
                 break;
             }
         }
-        match store.stop() {
+        match store.map_or(Ok(()), Driver::stop) {
             Ok(()) => logger.info("stopped", &[]),
             Err(error) => {
                 logger.error("the store did not close in order", &[("error", &format_args!("{error:?}"))])
@@ -240,199 +258,25 @@ impl Node {
     }
 }
 
-fn authenticator(config: &Config, logger: &Logger) -> Result<Authenticator, ServeError> {
-    let signing = credentials::signing(config)?;
-    if let Some(Signing { development: Some((path, _)), .. }) = &signing {
-        let fields: crate::log::Fields<'_> = &[("file", &path.display())];
-        logger.warn(
-            "no secret is configured: tokens are signed with a development secret, for loopback only",
-            fields,
-        );
-    }
-    let keys = credentials::keys(&config.auth, signing.as_ref())?;
-    let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    let rules = Rules { audience: text(&config.auth.audience), issuer: text(&config.auth.issuer) };
-    let ticket = ticket_secret(config)?;
-    Ok(Authenticator::new(keys, rules, ticket.reveal().as_bytes()))
+/// The address that other nodes are told: with the port that listening gave, where none was chosen.
+fn reached_at(advertise: SocketAddr, bound: SocketAddr) -> SocketAddr {
+    let port = if advertise.port() == 0 { bound.port() } else { advertise.port() };
+    SocketAddr::new(advertise.ip(), port)
 }
 
-/// The configured secret, or one that is kept as long as the messages are.
-fn ticket_secret(config: &Config) -> Result<Secret, ServeError> {
-    if !config.auth.ticket_secret.is_empty() {
-        return Ok(config.auth.ticket_secret.clone());
-    }
-    if config.store.engine == EngineKind::Memory {
-        let bytes = ring::random::bytes::<32>().map_err(|error| ServeError::System("random bytes", error))?;
-        return Ok(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect()));
-    }
-    let kept = secret::keep(Path::new(&config.store.path), TICKET_SECRET).map_err(ServeError::Ticket)?;
-    Ok(kept.secret)
-}
-
-/// The listening sockets of each core.
-fn listen(config: &Config, shards: u16, cpus: &[usize]) -> Result<Vec<Vec<Listener>>, ServeError> {
-    let mut of_cores: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
-    for address in [Some(config.listen.client), config.debug.echo].into_iter().flatten() {
-        let listeners = bind(address, usize::from(shards), settings::listener(config))?;
-        if config.listen.steer_by_cpu && settings::pins(config, shards, cpus.len()) {
-            let steered = Listener::steer(&listeners, cpus);
-            steered.map_err(|error| ServeError::System("listen.steer_by_cpu", error))?;
+/// Says who this node is, and what it owns where nobody else may; under which tenure the store finishes what was begun.
+fn tell_tenancy(exchange: &Exchange, tenancy: Tenancy, shards: u16) -> Epoch {
+    let placement = exchange.placement();
+    match tenancy {
+        Tenancy::Alone(epoch) => {
+            placement.name(NodeId::ALONE);
+            placement.replace(Arc::new(Table::alone(shards, epoch)));
+            epoch
         }
-        for (core, listener) in of_cores.iter_mut().zip(listeners) {
-            core.push(listener);
+        Tenancy::Registered(node) => {
+            placement.name(node);
+            // A removal goes on wherever it was begun: it ends where somebody else has finished it.
+            Epoch(u64::MAX)
         }
     }
-    Ok(of_cores)
-}
-
-/// Binds an address. Whoever follows a killed server finds its port taken for a moment: the kernel ends the requests
-/// of a ring, and so its listening sockets, a little after the process.
-fn bind(address: SocketAddr, count: usize, listening: ListenerSettings) -> Result<Vec<Listener>, ServeError> {
-    let deadline = Instant::now() + BIND_PATIENCE;
-    loop {
-        match Listener::bind(address, count, listening) {
-            Err(SetupError::AddressInUse { .. }) if Instant::now() < deadline => thread::sleep(STOP_LOOK),
-            result => return Ok(result?),
-        }
-    }
-}
-
-/// Opens the store on a thread of its own, since reading it all may take long, and a signal should end that.
-fn open_store(
-    config: &Config,
-    logger: &Logger,
-    signals: &Signals,
-    mut waiting: impl FnMut(),
-) -> Result<(storage::engine::Engine, Epoch), ServeError> {
-    let begin = Instant::now();
-    let (done, opened) = threads::channel();
-    let (config, for_thread) = (config.clone(), logger.clone());
-    let open = move || {
-        // Nobody listens any more when a signal came: then the process ends.
-        let _ = done.send(store::open(&config, &for_thread));
-    };
-    let spawned = thread::Builder::new().name("open".into()).spawn(open);
-    spawned.map_err(|error| ServeError::System("a thread to open the store", error))?;
-    loop {
-        match opened.recv_timeout(STOP_LOOK) {
-            Ok(result) => {
-                let (engine, epoch) = result?;
-                let time_ms = begin.elapsed().as_millis();
-                logger.info("the store is open", &[("epoch", &epoch.0), ("time_ms", &time_ms)]);
-                return Ok((engine, epoch));
-            }
-            Err(threads::RecvTimeoutError::Timeout) => {
-                if super::asks_to_stop(signals, Duration::ZERO) {
-                    return Err(ServeError::Interrupted);
-                }
-                waiting();
-            }
-            Err(threads::RecvTimeoutError::Disconnected) => unreachable!("a panic ends the process"),
-        }
-    }
-}
-
-/// Starts one thread a core, and waits until each has its ring.
-fn start_cores(
-    start: &Arc<Start>,
-    listeners: &mut Vec<Vec<Listener>>,
-) -> Result<Vec<thread::JoinHandle<()>>, ServeError> {
-    let (ready, results) = threads::channel();
-    let mut cores = Vec::new();
-    for (number, listeners) in (0..).zip(listeners.drain(..)) {
-        let (start, ready) = (Arc::clone(start), ready.clone());
-        let body = move || match core(&start, number, listeners) {
-            Ok(core) => {
-                // The main thread waits for every core's word.
-                let _ = ready.send(Ok(()));
-                drop(ready);
-                core.run();
-            }
-            Err(error) => {
-                let _ = ready.send(Err(error));
-            }
-        };
-        let thread = thread::Builder::new().name(format!("core-{number}")).spawn(body);
-        cores.push(thread.map_err(|error| ServeError::System("a core's thread", error))?);
-    }
-    drop(ready);
-    for result in results {
-        result?;
-    }
-    Ok(cores)
-}
-
-/// Makes a core, on its thread.
-fn core(start: &Start, number: u16, listeners: Vec<Listener>) -> Result<Core, ServeError> {
-    let shards = start.exchange.cores();
-    if settings::pins(&start.config, shards, start.cpus.len()) {
-        // A core that can't be pinned still works.
-        let _ = cpu::pin(start.cpus[usize::from(number)]);
-    }
-    let settings = settings::ring(&start.config, shards);
-    let ring = Ring::new(settings, listeners, start.exchange.waker(number))?;
-    let gateway = GatewayShard::new(
-        GatewayId(number.into()),
-        &start.table,
-        settings.slots,
-        settings::gateway(&start.config, shards, settings.slots, &start.seats),
-        Arc::clone(&start.authenticator),
-        seed()?,
-    );
-    let router = RouterShard::new(
-        RouterId::new(NodeId::ALONE, number),
-        Arc::clone(&start.table),
-        settings::router(&start.config, shards),
-        seed()?,
-    );
-    Ok(Core::new(Parts {
-        number,
-        ring,
-        gateway,
-        router,
-        inbox: start.exchange.inbox(number),
-        outgoing: start.exchange.outgoing(),
-        store: start.store.clone(),
-        clock: start.clock,
-        direction: Arc::clone(&start.direction),
-        metrics: Arc::clone(&start.registry),
-    }))
-}
-
-fn seed() -> Result<u64, ServeError> {
-    let bytes = ring::random::bytes().map_err(|error| ServeError::System("random bytes", error))?;
-    Ok(u64::from_ne_bytes(bytes))
-}
-
-fn start_api(
-    config: &Config,
-    exchange: &Exchange,
-    authenticator: &Arc<Authenticator>,
-    registry: &Arc<Registry>,
-    inbox: mpsc::Receiver<protocol::envelope::ToGateway>,
-) -> Result<api::Handle, ServeError> {
-    let (pushing, verifying) = (exchange.clone(), Arc::clone(authenticator));
-    let table = Arc::new(Table::alone(exchange.cores(), Epoch(0)));
-    let owners = Arc::clone(&table);
-    let port = api::Port {
-        push: Arc::new(move |envelope| {
-            let owner = envelope.slot().map_or(RouterId::NOBODY, |slot| owners.owner(slot));
-            pushing.push_from_api(owner, envelope)
-        }),
-        table: Arc::new(move || Arc::clone(&table)),
-        node: NodeId::ALONE,
-        name: String::new(),
-        inbox,
-    };
-    let authenticate: api::Authenticate =
-        Arc::new(move |token, unix_ms| match verifying.verify(token, unix_ms) {
-            Ok(identity) => {
-                Ok(api::Claims { tenant: identity.tenant, user: identity.user, admin: identity.admin })
-            }
-            Err(error) => {
-                Err(protocol::error::Refusal::new(protocol::error::ErrorCode::Unauthorized, error.message()))
-            }
-        });
-    let server = api::Server::start(settings::api(config), port, authenticate, Arc::clone(registry));
-    server.map_err(|error| ServeError::Api(config.listen.api, error))
 }

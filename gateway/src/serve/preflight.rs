@@ -9,6 +9,7 @@ use ring::cpu;
 use ring::limit::Limit;
 
 use super::error::ServeError;
+use super::role::Role;
 use super::settings;
 use crate::config::Config;
 use crate::host::process;
@@ -17,7 +18,7 @@ use crate::host::process;
 ///
 /// # Errors
 /// A limit under which `serve` can't start.
-pub(super) fn check(config: &Config) -> Result<Vec<String>, ServeError> {
+pub(super) fn check(config: &Config, role: Role) -> Result<Vec<String>, ServeError> {
     let mut warnings = Vec::new();
     let limit = Limit::raise_descriptors().unwrap_or_else(|error| {
         warnings.push(format!("RLIMIT_NOFILE can't be raised to its hard limit: {error}"));
@@ -25,7 +26,7 @@ pub(super) fn check(config: &Config) -> Result<Vec<String>, ServeError> {
     });
     let cpus = cpu::allowed().map_err(|error| ServeError::System("the list of CPUs", error))?;
     let shards = u64::from(settings::shards(config, cpus.len()));
-    let listeners = settings::listeners(config).len() as u64;
+    let listeners = settings::listener_count(config, role);
     let connections_max = u64::from(config.core.connections_max);
     let slots = process::ring_slots(connections_max, limit.soft, shards, listeners);
     let banks = process::banks(slots, limit.soft);

@@ -3,15 +3,24 @@
 use std::time::Duration;
 
 use protocol::frame::ClientLimits;
+use protocol::placement::NodeId;
 use ring::limit::Limit;
 use ring::listener::ListenerSettings;
 
+use super::role::Role;
+use super::store::Registration;
 use crate::config::Config;
+use crate::core::{Brim, exchange};
 use crate::host::process;
 use crate::shard::{self, ListenerKind, Seats};
 
 /// How long HTTP requests under way may take when the server stops.
 const API_SHUTDOWN: Duration = Duration::from_secs(2);
+
+/// Links to other nodes, and of other nodes, that a core has room for beside its clients.
+const LINK_SLOTS: u32 = 512;
+/// Links that a core makes at once.
+const DIALS: u32 = 32;
 
 /// Bytes of each sort that a shard may hold, however many there are.
 const SHARE_BYTES_MIN: u64 = 8 << 20;
@@ -29,11 +38,27 @@ pub(super) fn pins(config: &Config, shards: u16, cpus: usize) -> bool {
     config.core.pin && usize::from(shards) <= cpus
 }
 
-/// What listens on each core, in the order of its listeners.
-pub(super) fn listeners(config: &Config) -> Vec<ListenerKind> {
+/// Who comes in at each core's doors, in the order of its listeners; that for links, if there is one, comes behind them.
+pub(super) fn listeners(config: &Config, role: Role) -> Vec<ListenerKind> {
+    if !role.has_clients() {
+        return Vec::new();
+    }
     let mut kinds = vec![ListenerKind::Client];
     kinds.extend(config.debug.echo.map(|_| ListenerKind::Echo));
     kinds
+}
+
+/// How many listeners a core has.
+pub(super) fn listener_count(config: &Config, role: Role) -> u64 {
+    let takes_links = role == Role::Router || role == Role::Both && config.cluster.listen.is_some();
+    listeners(config, role).len() as u64 + u64::from(takes_links)
+}
+
+/// How large the mailboxes of a node are.
+pub(super) fn exchange(config: &Config, cores: u16) -> exchange::Settings {
+    let places = config.core.mailbox_envelopes as usize;
+    let brim = Brim { envelopes: places, bytes: config.cluster.link_bytes as usize };
+    exchange::Settings { cores, places, brim }
 }
 
 /// How clients' listeners are set up. What the kernel should decide is a zero in the configuration.
@@ -49,13 +74,13 @@ pub(super) fn listener(config: &Config) -> ListenerSettings {
 }
 
 /// Slots that hold no WebSocket: each accept in flight has one, and whoever takes it is told that the server is full.
-fn accepts(config: &Config) -> u32 {
-    process::slots_of_accepts(listeners(config).len() as u64) as u32
+fn accepts(config: &Config, role: Role) -> u32 {
+    process::slots_of_accepts(listener_count(config, role)) as u32
 }
 
 /// A core's ring.
-pub(super) fn ring(config: &Config, shards: u16) -> ring::Settings {
-    let (limit, listeners) = (Limit::descriptors().soft, listeners(config).len() as u64);
+pub(super) fn ring(config: &Config, role: Role, clustered: bool, shards: u16) -> ring::Settings {
+    let (limit, listeners) = (Limit::descriptors().soft, listener_count(config, role));
     let connections_max = u64::from(config.core.connections_max);
     let slots = process::ring_slots(connections_max, limit, u64::from(shards), listeners);
     let banks = process::banks(slots, limit);
@@ -67,7 +92,7 @@ pub(super) fn ring(config: &Config, shards: u16) -> ring::Settings {
         buffers: config.core.receive_buffers,
         buffer_bytes: config.core.receive_buffer_bytes,
         accepts: process::ACCEPTS,
-        dials: 0,
+        dials: if clustered { DIALS } else { 0 },
     }
 }
 
@@ -92,13 +117,25 @@ pub(super) fn seats(config: &Config) -> Seats {
     })
 }
 
-/// A gateway shard, one of so many, whose ring has so many slots.
-pub(super) fn gateway(config: &Config, shards: u16, slots: u32, seats: &Seats) -> shard::Settings {
+/// A gateway shard, one of so many, whose ring has so many slots. `cluster` is the router node that the process is, where there
+/// is a cluster.
+pub(super) fn gateway(
+    config: &Config,
+    role: Role,
+    cluster: Option<NodeId>,
+    shards: u16,
+    slots: u32,
+    seats: &Seats,
+) -> shard::Settings {
     let (limits, defaults) = (&config.limits, shard::Settings::default());
+    let of_others = accepts(config, role) + cluster.map_or(0, |_| LINK_SLOTS);
     shard::Settings {
-        listeners: listeners(config),
+        listeners: listeners(config, role),
+        clustered: cluster.is_some(),
+        node: cluster.unwrap_or(NodeId::ALONE),
+        request_patience_ms: config.cluster.patience_ms,
         seats: seats.clone(),
-        connections_max: slots.saturating_sub(accepts(config)).max(1),
+        connections_max: slots.saturating_sub(of_others).max(1),
         limits: client_limits(config),
         frames_per_second: limits.frames_per_second,
         frames_burst: limits.frames_burst,
@@ -164,23 +201,23 @@ mod tests {
     fn configured_connections_are_shared_out_with_room_for_accepts() {
         let mut config = Config::default();
         config.core.connections_max = 1_000;
-        assert_eq!(ring(&config, 1).slots, 1_016);
-        assert_eq!(ring(&config, 4).slots, 250 + 64 + 16);
+        assert_eq!(ring(&config, Role::Both, false, 1).slots, 1_016);
+        assert_eq!(ring(&config, Role::Both, false, 4).slots, 250 + 64 + 16);
         config.core.connections_max = 3;
-        assert_eq!(ring(&config, 2).slots, 3 + 16, "one core may get them all");
+        assert_eq!(ring(&config, Role::Both, false, 2).slots, 3 + 16, "one core may get them all");
         config.core.connections_max = 1_000;
         config.debug.echo = Some("127.0.0.1:1".parse().unwrap());
-        assert_eq!(ring(&config, 1).slots, 1_032);
+        assert_eq!(ring(&config, Role::Both, false, 1).slots, 1_032);
     }
 
     #[test]
     fn connections_past_the_descriptor_limit_get_more_banks_with_smaller_queues() {
         let mut config = Config::default();
         let limit = Limit::descriptors().soft;
-        let alone = ring(&config, 1);
+        let alone = ring(&config, Role::Both, false, 1);
         assert_eq!(u64::from(alone.slots), limit.min(process::BANK_SLOTS_MAX));
         config.core.connections_max = 3_000_000;
-        let several = ring(&config, 1);
+        let several = ring(&config, Role::Both, false, 1);
         assert_eq!(several.slots, 3_000_016);
         assert!(several.submissions < alone.submissions && several.completions < alone.completions);
     }
@@ -198,7 +235,7 @@ mod tests {
         let mut config = Config::default();
         config.limits.body_bytes = 7;
         config.limits.sends_burst = 3;
-        let of = |config: &Config| gateway(config, 1, 100, &seats(config)).limits;
+        let of = |config: &Config| gateway(config, Role::Both, None, 1, 100, &seats(config)).limits;
         let limits = of(&config);
         assert_eq!((limits.body_bytes, limits.sends_burst), (7, 3));
         assert_eq!(api(&config).limits, limits);

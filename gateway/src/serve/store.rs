@@ -1,14 +1,16 @@
 //! The store of a node: opened, claimed, and handed to its thread. What a store is stands in `storage`.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use protocol::placement::{Epoch, NodeId};
 use storage::driver::{self, Driver, State};
 use storage::engine::embedded::{self, EmbeddedEngine};
 use storage::engine::{Engine, MemoryEngine};
 use storage::migrate;
-use storage::request::{Epoch, Failure};
+use storage::request::Failure;
 
 #[cfg(feature = "foundationdb")]
 use super::cluster;
@@ -20,18 +22,69 @@ use crate::log::Logger;
 /// Before a claim that a cluster did not take is made again.
 const CLAIM_PAUSE: Duration = Duration::from_secs(1);
 
-/// Opens the configured engine and makes this process its owner: whoever held it before is fenced. A cluster that does not
-/// answer is waited for.
-pub(super) fn open(config: &Config, logger: &Logger) -> Result<(Engine, Epoch), ServeError> {
+/// A router node, as it registers with the store.
+#[derive(Clone, Debug)]
+pub(super) struct Registration {
+    /// Its name in the cluster.
+    pub(super) name: String,
+    /// Where it takes links.
+    pub(super) address: SocketAddr,
+    /// How many router shards it has.
+    pub(super) cores: u16,
+    /// Tells this life of it from others.
+    pub(super) incarnation: u64,
+}
+
+/// In which right a process uses its store.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Tenancy {
+    /// Everything is its own, and whoever held it before is fenced.
+    Alone(Epoch),
+    /// It is this router node of a cluster; what it owns, a table says.
+    Registered(NodeId),
+}
+
+/// A store that was opened.
+pub(super) struct Opened {
+    /// The store.
+    pub(super) engine: Engine,
+    /// In which right.
+    pub(super) tenancy: Tenancy,
+}
+
+/// Opens the configured engine, and claims it or registers with it. A cluster that does not answer is waited for.
+pub(super) fn open(
+    config: &Config,
+    registration: Option<&Registration>,
+    logger: &Logger,
+) -> Result<Opened, ServeError> {
     let mut engine = engine(config, logger)?;
     // A cluster was asked already, with its format.
     if !is_elsewhere(&engine) && migrate::is_unfinished(&mut engine).map_err(ServeError::Read)? {
         return Err(ServeError::Unfinished);
     }
+    let tenancy = match registration {
+        None => {
+            refuse_live_cluster(&mut engine)?;
+            Tenancy::Alone(insist(&mut engine, logger, storage::claim)?)
+        }
+        Some(registration) => {
+            Tenancy::Registered(insist(&mut engine, logger, |engine| register(engine, registration))?)
+        }
+    };
+    Ok(Opened { engine, tenancy })
+}
+
+/// Tries on while a cluster does not answer.
+fn insist<T>(
+    engine: &mut Engine,
+    logger: &Logger,
+    mut ask: impl FnMut(&mut Engine) -> Result<T, Failure>,
+) -> Result<T, ServeError> {
     loop {
-        match storage::claim(&mut engine) {
-            Ok(epoch) => return Ok((engine, epoch)),
-            Err(Failure::Unavailable | Failure::Unknown) if is_elsewhere(&engine) => {
+        match ask(engine) {
+            Ok(answer) => return Ok(answer),
+            Err(Failure::Unavailable | Failure::Unknown) if is_elsewhere(engine) => {
                 logger.warn("the store did not take the claim in time; trying on", &[]);
                 thread::sleep(CLAIM_PAUSE);
             }
