@@ -104,6 +104,11 @@ impl<T> Sender<T> {
         }
     }
 
+    /// Wakes the receiver if it sleeps, whatever is in the mailbox.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// The mailbox, to ask its length and bound.
     #[must_use]
     pub fn mailbox(&self) -> &Mailbox<T> {

@@ -301,10 +301,20 @@ impl Outgoing {
 
     /// Puts an envelope into the mailbox of a router shard of this node; gives it back when it does not fit.
     #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
-    pub(super) fn deliver_to_router(&mut self, router: RouterId, envelope: ToRouter) -> Result<(), ToRouter> {
-        let sender = &mut self.routers[usize::from(router.core())];
+    pub(super) fn deliver_to_router(&mut self, core: u16, envelope: ToRouter) -> Result<(), ToRouter> {
+        let sender = &mut self.routers[usize::from(core)];
         let fill = envelope.lane().fill_max(sender.mailbox().capacity());
         sender.push(envelope, fill)
+    }
+
+    /// How many cores there are.
+    pub(super) fn cores(&self) -> u16 {
+        self.routers.len() as u16
+    }
+
+    /// Wakes every core that sleeps.
+    pub(super) fn wake_all(&self) {
+        self.routers.iter().for_each(Sender::wake);
     }
 
     /// Wakes each core that got something and sleeps, once.

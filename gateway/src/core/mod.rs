@@ -1,26 +1,35 @@
 //! A core: a thread with one ring, one gateway shard and one router shard, and the event loop between them and the
 //! kernel. The loop carries completions in and operations out; it decides nothing that a shard could.
 //!
-//! A turn: wait in the ring; hand its completions to the gateway shard; take mail; execute what both shards want until
-//! they want nothing more; wake whoever got mail. What did not fit into a mailbox goes back to its shard in the same turn.
+//! A turn: wait in the ring; hand its completions to the gateway shard, or to the links; take mail; execute what both shards
+//! want until they want nothing more; send what the links have; wake whoever got mail. What did not fit into a mailbox goes
+//! back to its shard in the same turn.
+//!
+//! In a cluster the first core has the node's keeper, too.
 
-mod exchange;
+pub mod exchange;
+mod keeping;
+mod links;
 mod phase;
 mod report;
+mod shared;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::metrics::Registry;
 use protocol::envelope::{GatewayId, Lane, RouterId, ToGateway, ToRouter};
-use protocol::placement::NodeId;
+use protocol::placement::{Epoch, NodeId};
 use protocol::time::Now;
 use ring::Ring;
 use router::{RouterShard, shrink};
 use storage::driver;
 
 pub use exchange::{Exchange, Inbox, Outgoing};
+pub use keeping::{CommandAnswers, Keeping};
+pub use links::{LinkSettings, Links};
 pub use phase::{Direction, Phase};
+pub use shared::{Brim, Placement};
 
 use crate::shard::{self, GatewayShard};
 
@@ -68,18 +77,26 @@ impl Clock {
 pub struct Parts {
     /// Its number, which is also the number of both of its shards.
     pub number: u16,
+    /// The router node that the process is.
+    pub node: NodeId,
     /// Its ring.
     pub ring: Ring,
     /// Its connections.
     pub gateway: GatewayShard,
     /// Its conversations and users.
     pub router: RouterShard,
+    /// Its links; `None` for a server that is all there is.
+    pub links: Option<Links>,
+    /// The node's keeper, on the first core of a router node.
+    pub keeping: Option<Keeping>,
     /// Its mail.
     pub inbox: Inbox,
     /// Its way to the others.
     pub outgoing: Outgoing,
-    /// Its way to the store.
-    pub store: driver::Handle,
+    /// Who owns what, as the node knows it.
+    pub placement: Arc<Placement>,
+    /// Its way to the store; `None` on a node without router shards.
+    pub store: Option<driver::Handle>,
     /// The node's clock.
     pub clock: Clock,
     /// What the node's cores are to do.
@@ -93,6 +110,8 @@ pub struct Core {
     parts: Parts,
     /// What the loop has told its shards so far.
     phase: Phase,
+    table: Epoch,
+    lapsed: bool,
     /// What did not fit, on its way back to the router shard; empty between turns.
     returned: Vec<router::Completion>,
     /// Destinations that gave an envelope back since the router shard was polled; empty between turns.
@@ -122,6 +141,8 @@ impl Core {
         Self {
             parts,
             phase: Phase::Running,
+            table: Epoch(0),
+            lapsed: false,
             returned: Vec::new(),
             full_gateways: Vec::new(),
             full_routers: Vec::new(),
@@ -151,27 +172,65 @@ impl Core {
 
     fn turn(&mut self) -> std::io::Result<()> {
         let patience = self.patience(self.parts.clock.read());
-        let Parts { ring, gateway, router, inbox, clock, direction, .. } = &mut self.parts;
-        let (phase, router_takes) = (self.phase, router.wants_input());
+        let Parts { number, ring, gateway, router, links, inbox, outgoing, placement, clock, direction, .. } =
+            &mut self.parts;
+        let (phase, table, router_takes) = (self.phase, self.table, router.wants_input());
         let mut read = None;
         ring.turn(
             patience,
-            || inbox.has_mail(router_takes) || direction.phase() != phase,
+            || inbox.has_mail(router_takes) || direction.phase() != phase || placement.epoch() != table,
             |completion| {
                 let now = *read.get_or_insert_with(|| clock.read());
-                gateway.handle(now, shard::Completion::Socket(completion));
+                let Some(links) = links.as_mut().filter(|links| links.concerns(&completion)) else {
+                    return gateway.handle(now, shard::Completion::Socket(completion));
+                };
+                let hands = &mut Hands { number: *number, gateway, router, outgoing, placement };
+                links.complete(now, completion, hands);
             },
         )?;
         let now = read.unwrap_or_else(|| clock.read());
         self.unfinished = Unfinished::Nothing;
         self.follow_direction(now);
+        self.follow_placement(now);
         self.take_mail(now);
         self.tick(now);
         self.execute(now);
+        self.keep(now);
+        self.send_links(now);
         self.parts.outgoing.flush();
         self.report_drained();
         self.report(now);
         Ok(())
+    }
+
+    /// Goes on with links that had to wait, dials, and hands the kernel what links have to send.
+    fn send_links(&mut self, now: Now) {
+        let Parts { number, ring, gateway, router, links, outgoing, placement, .. } = &mut self.parts;
+        let Some(links) = links else { return };
+        let hands = &mut Hands { number: *number, gateway, router, outgoing, placement };
+        if links.turn(now, ring, hands) == links::Pace::Waiting && self.unfinished == Unfinished::Nothing {
+            self.unfinished = Unfinished::Refused;
+        }
+    }
+
+    /// Tells the shards of a newer table, and of the node's lease.
+    fn follow_placement(&mut self, now: Now) {
+        let placement = &self.parts.placement;
+        if placement.is_lapsed() != self.lapsed {
+            self.lapsed = !self.lapsed;
+            self.parts.router.handle(now, router::Completion::Lapsed(self.lapsed));
+        }
+        if placement.epoch() == self.table {
+            return;
+        }
+        let table = placement.table();
+        self.table = table.epoch;
+        let Parts { gateway, router, links, .. } = &mut self.parts;
+        router.handle(now, router::Completion::Table(Arc::clone(&table)));
+        if let Some(links) = links {
+            links.follow(&table);
+            gateway.handle(now, shard::Completion::Table(table));
+        }
     }
 
     /// How long the ring may sleep.
@@ -181,9 +240,15 @@ impl Core {
             Unfinished::Refused => return REFUSED_SLEEP,
             Unfinished::Nothing => {}
         }
-        let Parts { gateway, router, .. } = &self.parts;
+        let Parts { gateway, router, links, keeping, .. } = &self.parts;
         let sleep = if router.is_idle() { IDLE_SLEEP } else { Duration::from_millis(TICK_MS) };
-        let Some(deadline) = gateway.deadline().into_iter().chain(router.deadline()).min() else {
+        let deadlines = [
+            gateway.deadline(),
+            router.deadline(),
+            links.as_ref().and_then(Links::deadline),
+            keeping.as_ref().and_then(Keeping::deadline),
+        ];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return sleep;
         };
         // Not twice in the same millisecond, whatever a shard asks for: nothing can have become due.
@@ -203,28 +268,62 @@ impl Core {
 
     /// Tells the main thread of a drain's end.
     fn report_drained(&self) {
-        if self.phase >= Phase::Draining && self.parts.gateway.is_drained() {
+        let kept = self.parts.keeping.as_ref().is_none_or(Keeping::has_left);
+        if self.phase >= Phase::Draining && self.parts.gateway.is_drained() && kept {
             self.parts.direction.report_drained(self.parts.number);
         }
     }
 
-    /// Outcomes first, then the gateway shard's mail, then the router shard's while it wants any.
+    /// Outcomes first, then the gateway shard's mail and that of links, then the router shard's while it wants any. A mailbox
+    /// may hold what was sent by a table that is newer than the one at the beginning of this turn: then that comes first.
     fn take_mail(&mut self, now: Now) {
-        let Parts { gateway, router, inbox, .. } = &mut self.parts;
-        for (request, outcome) in popped(&inbox.outcomes) {
-            router.handle(now, router::Completion::Store(request, outcome));
+        for (request, outcome) in popped(&self.parts.inbox.outcomes) {
+            match &mut self.parts.keeping {
+                Some(keeping) if keeping.asked(request) => keeping.outcome(now, request, outcome),
+                _ => self.parts.router.handle(now, router::Completion::Store(request, outcome)),
+            }
         }
-        for envelope in popped(&inbox.gateway) {
-            gateway.handle(now, shard::Completion::Envelope(envelope));
+        for envelope in popped(&self.parts.inbox.gateway) {
+            self.parts.gateway.handle(now, shard::Completion::Envelope(envelope));
         }
+        for (gateway, envelope) in popped(&self.parts.inbox.links) {
+            self.follow_placement(now);
+            if let Some(links) = &mut self.parts.links {
+                links.take_mail(gateway, envelope);
+            }
+        }
+        self.take_mail_of_node(now);
         let mut left = MAIL_TURN_MAX;
-        while left > 0 && router.wants_input() {
-            let Some(envelope) = inbox.router.pop() else { break };
-            router.handle(now, router::Completion::Envelope(envelope));
+        while left > 0 && self.parts.router.wants_input() {
+            let Some(envelope) = self.parts.inbox.router.pop() else { break };
+            self.follow_placement(now);
+            self.parts.router.handle(now, router::Completion::Envelope(envelope));
             left -= 1;
         }
-        if inbox.has_mail(router.wants_input()) {
+        if self.parts.inbox.has_mail(self.parts.router.wants_input()) {
             self.unfinished = Unfinished::Work;
+        }
+    }
+
+    /// The API's requests in a cluster, and orders to the keeper.
+    fn take_mail_of_node(&mut self, now: Now) {
+        let Parts { gateway, inbox, keeping, .. } = &mut self.parts;
+        let Some((from_api, commands)) = &inbox.of_node else { return };
+        for envelope in popped(from_api) {
+            gateway.handle(now, shard::Completion::FromApi(envelope));
+        }
+        for (number, command) in popped(commands) {
+            if let Some(keeping) = keeping {
+                keeping.command(now, number, command);
+            }
+        }
+    }
+
+    /// Executes what the keeper wants.
+    fn keep(&mut self, now: Now) {
+        let Parts { keeping, outgoing, placement, store, .. } = &mut self.parts;
+        if let (Some(keeping), Some(store)) = (keeping, store) {
+            keeping.turn(now, self.phase, store, placement, outgoing);
         }
     }
 
@@ -259,8 +358,8 @@ impl Core {
 
     /// False when it wanted nothing.
     fn execute_gateway(&mut self, now: Now) -> bool {
-        let Parts { ring, gateway, router, outgoing, number, .. } = &mut self.parts;
-        let own = RouterId::new(NodeId::ALONE, *number);
+        let Parts { ring, gateway, router, links, outgoing, number, node, .. } = &mut self.parts;
+        let own = RouterId::new(*node, *number);
         let mut wanted = false;
         while ring.unsubmitted() < ENTRIES_TURN_MAX
             && let Some(operation) = gateway.poll_operation()
@@ -271,11 +370,17 @@ impl Core {
                     ring.submit(operation);
                     continue;
                 }
+                shard::Operation::ToApi(envelope) => {
+                    // An API that does not read its answers tells whoever waits for them that none came in time.
+                    let _ = outgoing.deliver_to_gateway(GatewayId::API, envelope);
+                    continue;
+                }
                 shard::Operation::ToRouter(to, envelope) => (to, envelope),
-                shard::Operation::ToApi(_) => continue,
             };
-            let back = if to != own {
-                outgoing.deliver_to_router(to, envelope).err()
+            let back = if to.node() != *node {
+                links.as_mut().map_or(Err(envelope), |links| links.send_to_router(to, envelope)).err()
+            } else if to != own {
+                outgoing.deliver_to_router(to.core(), envelope).err()
             } else if router.wants_input() {
                 router.handle(now, router::Completion::Envelope(envelope));
                 None
@@ -320,7 +425,7 @@ impl Core {
     }
 
     fn deliver_to_gateway(&mut self, now: Now, to: GatewayId, envelope: ToGateway) {
-        let Parts { gateway, outgoing, number, .. } = &mut self.parts;
+        let Parts { gateway, outgoing, links, number, .. } = &mut self.parts;
         if to == GatewayId(u32::from(*number)) {
             gateway.handle(now, shard::Completion::Envelope(envelope));
             return;
@@ -328,6 +433,8 @@ impl Core {
         let required = envelope.lane() == Lane::Required;
         let result = if required && self.full_gateways.contains(&to) {
             Err(envelope)
+        } else if let Some(links) = links.as_mut().filter(|links| links.has_gateway(to)) {
+            links.send_to_gateway(to, envelope)
         } else {
             outgoing.deliver_to_gateway(to, envelope)
         };
@@ -341,9 +448,9 @@ impl Core {
     }
 
     fn deliver_to_router(&mut self, to: RouterId, envelope: ToRouter) {
-        let Parts { router, outgoing, number, .. } = &mut self.parts;
+        let Parts { router, outgoing, links, node, number, .. } = &mut self.parts;
         let full = self.full_routers.contains(&to);
-        let result = if to == RouterId::new(NodeId::ALONE, *number) {
+        let result = if to == RouterId::new(*node, *number) {
             if router.wants_input() && !full {
                 self.returned.push(router::Completion::Envelope(envelope));
                 return;
@@ -351,8 +458,10 @@ impl Core {
             Err(envelope)
         } else if full && envelope.lane() == Lane::Required {
             Err(envelope)
+        } else if to.node() != *node {
+            links.as_mut().map_or(Err(envelope), |links| links.send_to_router(to, envelope))
         } else {
-            outgoing.deliver_to_router(to, envelope)
+            outgoing.deliver_to_router(to.core(), envelope)
         };
         if let Err(envelope) = result {
             if !full && envelope.lane() == Lane::Required {
@@ -372,6 +481,30 @@ impl Core {
         report::publish(&self.parts, self.parts.inbox.depths());
         self.parts.ring.trim();
         shrink::list(&mut self.returned);
+    }
+}
+
+/// Where links put what comes: the shards of their core, and the way to the others.
+pub(in crate::core) struct Hands<'a> {
+    number: u16,
+    gateway: &'a mut GatewayShard,
+    router: &'a mut RouterShard,
+    outgoing: &'a mut Outgoing,
+    placement: &'a Placement,
+}
+
+impl Hands<'_> {
+    /// Puts an envelope where a router shard of this node takes it; gives it back when it does not fit.
+    #[expect(clippy::result_large_err, reason = "the envelope itself waits in its link")]
+    fn to_router(&mut self, now: Now, core: u16, envelope: ToRouter) -> Result<(), ToRouter> {
+        if core != self.number {
+            return self.outgoing.deliver_to_router(core, envelope);
+        }
+        if !self.router.wants_input() {
+            return Err(envelope);
+        }
+        self.router.handle(now, router::Completion::Envelope(envelope));
+        Ok(())
     }
 }
 

@@ -1,0 +1,232 @@
+//! Links that this core has accepted: each is a gateway shard of another node, as long as it lasts.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use protocol::envelope::{GatewayId, Lane, ToGateway, ToRouter};
+use protocol::link::Greeting;
+use protocol::placement::Epoch;
+use protocol::time::Now;
+use ring::operation::Operation;
+use ring::token::Token;
+
+use super::super::Hands;
+use super::super::shared::{Gauge, Remote};
+use super::{ACCEPTED_MAX, End, Links, UNPROVED_MAX};
+use crate::link::{Common, Event, Link, Reason, Unsent};
+
+/// What keeps a link from being read.
+#[derive(Debug)]
+enum Wait {
+    /// Room in the mailbox of a core, for this.
+    Mailbox(u16, Box<ToRouter>),
+    /// A table as new as what it follows.
+    Table(Epoch),
+}
+
+/// A link of another node's core.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) token: Token,
+    pub(super) link: Link,
+    gateway: GatewayId,
+    peer: SocketAddr,
+    is_ready: bool,
+    wait: Option<Wait>,
+    /// What other cores sent while the link had no room; as many as its gauge admits.
+    held: VecDeque<ToGateway>,
+    gauge: Arc<Gauge>,
+}
+
+impl Accepted {
+    /// Writes an envelope of this core's router shard; gives it back when there is no room.
+    #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
+    pub(super) fn send(
+        &mut self,
+        common: &mut Common,
+        envelope: ToGateway,
+        core: u16,
+    ) -> Result<(), ToGateway> {
+        if !self.held.is_empty() && envelope.lane() != Lane::Ephemeral {
+            return Err(envelope);
+        }
+        match self.link.send_to_gateway(common, &envelope, core) {
+            Ok(()) => Ok(()),
+            Err(Unsent::Full) => Err(envelope),
+            Err(Unsent::TooLarge) => {
+                if let Some(head) = head_instead(&envelope) {
+                    let _ = self.link.send_to_gateway(common, &head, core);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes an envelope that was counted when another core sent it.
+    pub(super) fn take_mail(&mut self, common: &mut Common, envelope: ToGateway) {
+        self.held.push_back(envelope);
+        self.send_held(common);
+    }
+
+    /// Writes what is held, as far as there is room.
+    fn send_held(&mut self, common: &mut Common) {
+        while let Some(envelope) = self.held.front() {
+            let core = 0;
+            match self.link.send_to_gateway(common, envelope, core) {
+                Ok(()) => {}
+                Err(Unsent::Full) if self.link.is_ready() => return,
+                Err(Unsent::Full) => {}
+                Err(Unsent::TooLarge) => {
+                    if let Some(head) = head_instead(envelope) {
+                        let _ = self.link.send_to_gateway(common, &head, core);
+                    }
+                }
+            }
+            self.held.pop_front();
+            self.gauge.took();
+        }
+        if self.held.capacity() > 64 {
+            self.held = VecDeque::new();
+        }
+    }
+
+    pub(super) fn tell_gauge(&self) {
+        self.gauge.set_bytes(self.link.unsent_bytes());
+    }
+}
+
+/// What stands for a publish that fits no frame: the log has the events.
+fn head_instead(envelope: &ToGateway) -> Option<ToGateway> {
+    let ToGateway::Publish { conversation, events } = envelope else { return None };
+    let head = events.last().map_or(0, protocol::event::Event::seq);
+    Some(ToGateway::Head { conversation: *conversation, head })
+}
+
+impl Links {
+    pub(super) fn accept(&mut self, now: Now, token: Token, peer: SocketAddr) {
+        if self.unproved >= UNPROVED_MAX || self.accepted.len() >= ACCEPTED_MAX {
+            self.sockets.insert(token.slot, (token, End::Closing));
+            self.operations.push(Operation::Abort(token));
+            return;
+        }
+        let gateway = self.remotes.number();
+        let link = Link::accept(now, gateway, Self::nonce());
+        let (is_ready, wait, held) = (false, None, VecDeque::new());
+        let gauge = Arc::default();
+        self.accepted.insert(token.slot, Accepted { token, link, gateway, peer, is_ready, wait, held, gauge });
+        self.sockets.insert(token.slot, (token, End::Accepted));
+        self.unproved += 1;
+        self.operations.push(Operation::Receive(token));
+        self.deadline_ms = Some(0);
+    }
+
+    pub(super) fn read_accepted(&mut self, now: Now, token: Token, bytes: &[u8], hands: &mut Hands<'_>) {
+        let mut input = bytes;
+        loop {
+            let Some(accepted) = self.accepted.get_mut(&token.slot) else { return };
+            let Some(event) = accepted.link.next_event(now, &mut self.common, &mut input) else { return };
+            match event {
+                Event::Ready { peer, version: _ } => self.accepted_ready(token, &peer),
+                Event::ToRouter { to_core, envelope } => {
+                    if let Err(envelope) = hands.to_router(now, to_core, envelope) {
+                        self.wait(token, Wait::Mailbox(to_core, Box::new(envelope)));
+                    }
+                }
+                Event::Routing(epoch) => {
+                    if hands.placement.epoch() < epoch {
+                        if hands.placement.want(epoch) {
+                            hands.outgoing.wake_all();
+                        }
+                        self.wait(token, Wait::Table(epoch));
+                    }
+                }
+                Event::Ended(reason) => return self.accepted_over(now, token, reason, hands),
+                // A dialler's alone.
+                Event::ToGateway(_) | Event::Table(_) => {}
+            }
+        }
+    }
+
+    fn accepted_ready(&mut self, token: Token, peer: &Greeting) {
+        let Some(accepted) = self.accepted.get_mut(&token.slot) else { return };
+        accepted.is_ready = true;
+        self.unproved -= 1;
+        let gateway = accepted.gateway;
+        self.gateways.insert(gateway, token.slot);
+        self.remotes.insert(gateway, Remote { core: self.core, gauge: Arc::clone(&accepted.gauge) });
+        if self.table.epoch > Epoch(0) {
+            let frame = self.common.table_frame(&self.table);
+            accepted.link.send_table(&mut self.common, &frame);
+        }
+        let fields: crate::log::Fields<'_> =
+            &[("node", &peer.name), ("core", &peer.core), ("address", &accepted.peer)];
+        self.logger.debug("a node has linked", fields);
+    }
+
+    /// The link is not read until what it waits for is there.
+    fn wait(&mut self, token: Token, wait: Wait) {
+        let Some(accepted) = self.accepted.get_mut(&token.slot) else { return };
+        accepted.link.pause(&mut self.common);
+        accepted.wait = Some(wait);
+        self.operations.push(Operation::Pause(token));
+    }
+
+    /// Goes on with links that wait; true when one still waits for a mailbox.
+    pub(super) fn continue_accepted(&mut self, now: Now, hands: &mut Hands<'_>) -> bool {
+        let mut still = false;
+        let waiting: Vec<Token> = self
+            .accepted
+            .values_mut()
+            .filter_map(|accepted| {
+                accepted.send_held(&mut self.common);
+                accepted.wait.is_some().then_some(accepted.token)
+            })
+            .collect();
+        for token in waiting {
+            let Some(accepted) = self.accepted.get_mut(&token.slot) else { continue };
+            match accepted.wait.take() {
+                Some(Wait::Mailbox(core, envelope)) => {
+                    if let Err(envelope) = hands.to_router(now, core, *envelope) {
+                        accepted.wait = Some(Wait::Mailbox(core, Box::new(envelope)));
+                        still = true;
+                        continue;
+                    }
+                }
+                Some(Wait::Table(epoch)) if hands.placement.epoch() < epoch => {
+                    accepted.wait = Some(Wait::Table(epoch));
+                    continue;
+                }
+                Some(Wait::Table(_)) | None => {}
+            }
+            accepted.link.resume(now);
+            self.operations.push(Operation::Receive(token));
+            self.read_accepted(now, token, &[], hands);
+        }
+        still
+    }
+
+    fn accepted_over(&mut self, now: Now, token: Token, reason: Reason, hands: &mut Hands<'_>) {
+        let Some(accepted) = self.accepted.remove(&token.slot) else { return };
+        self.close(token);
+        let gateway = accepted.gateway;
+        if !accepted.is_ready {
+            self.unproved -= 1;
+            // Anyone may knock: that is told once in a while only by its counter, and here when somebody looks closely.
+            let fields: crate::log::Fields<'_> = &[("address", &accepted.peer), ("why", &reason.message())];
+            self.logger.debug("a link was refused", fields);
+            return;
+        }
+        self.gateways.remove(&gateway);
+        self.remotes.remove(gateway);
+        self.gone.extend((0..hands.outgoing.cores()).map(|core| (core, gateway)));
+        self.tell_gone(now, hands);
+        let fields: crate::log::Fields<'_> = &[("address", &accepted.peer), ("why", &reason.message())];
+        self.logger.info("a node's link has ended", fields);
+    }
+
+    /// Tells router shards that a gateway shard is gone: behind whatever it said.
+    pub(super) fn tell_gone(&mut self, now: Now, hands: &mut Hands<'_>) {
+        self.gone.retain(|&(core, gateway)| hands.to_router(now, core, ToRouter::GatewayGone { gateway }).is_err());
+    }
+}
