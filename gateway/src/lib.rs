@@ -1,5 +1,6 @@
-//! The gateway: the shard that holds connections and rooms (pure), and the event loop that is the only thing between
-//! it and the kernel; around them the configuration, the command line and the life of a whole server.
+//! The gateway: the shard that holds connections and rooms, the links to other nodes (both pure), and the event loop that is
+//! the only thing between them and the kernel; around them the configuration, the command line and the life of a whole
+//! server.
 
 pub mod auth;
 pub mod command;
@@ -7,6 +8,7 @@ pub mod config;
 pub mod core;
 pub mod credentials;
 pub mod host;
+pub mod link;
 pub mod log;
 pub mod secret;
 pub mod serve;

@@ -22,6 +22,11 @@ impl Packet {
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// The bytes, to write more behind them; `None` once somebody else holds the packet too.
+    pub fn bytes_mut(&mut self) -> Option<&mut Vec<u8>> {
+        Rc::get_mut(&mut self.bytes)
+    }
 }
 
 /// Where packets get their memory and leave it.
@@ -79,4 +84,23 @@ pub struct Gather {
     pub packets: Vec<Packet>,
     /// Bytes of the first packet that went out before (a short send).
     pub skip: usize,
+}
+
+impl Gather {
+    /// Accounts for `sent` bytes that went out and gives the packets that went out whole back to the pool. True when
+    /// nothing is left.
+    pub fn advance(&mut self, sent: usize, pool: &mut PacketPool) -> bool {
+        self.skip += sent;
+        let mut whole = 0;
+        while let Some(packet) = self.packets.get(whole)
+            && packet.as_bytes().len() <= self.skip
+        {
+            self.skip -= packet.as_bytes().len();
+            whole += 1;
+        }
+        for packet in self.packets.drain(..whole) {
+            pool.release(packet);
+        }
+        self.packets.is_empty()
+    }
 }

@@ -15,7 +15,7 @@ mod lag;
 mod membership;
 mod outbox;
 mod owners;
-mod random;
+pub(crate) mod random;
 mod reading;
 mod retry;
 mod room;
@@ -94,10 +94,6 @@ pub enum Completion<'a> {
 
 /// What a gateway shard wants done, in this order.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved once, out of a queue and into a mailbox; a box would be an allocation a send"
-)]
 pub enum Operation {
     /// On a socket.
     Socket(operation::Operation),

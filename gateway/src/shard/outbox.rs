@@ -110,18 +110,7 @@ impl Outboxes {
     ) -> bool {
         outbox.bytes -= sent as u32;
         self.bytes -= sent as u64;
-        gather.skip += sent;
-        let mut whole = 0;
-        while let Some(packet) = gather.packets.get(whole)
-            && packet.as_bytes().len() <= gather.skip
-        {
-            gather.skip -= packet.as_bytes().len();
-            whole += 1;
-        }
-        for packet in gather.packets.drain(..whole) {
-            pool.release(packet);
-        }
-        gather.packets.is_empty()
+        gather.advance(sent, pool)
     }
 
     /// Keeps a gather for the next send; what is in it goes back to the pool.

@@ -27,6 +27,8 @@ pub enum Malformed {
     Event,
     /// Events that are not in order, or have a gap where they may not.
     Order,
+    /// A control frame with too few bytes for its kind, or a greeting that is none.
+    Control,
 }
 
 impl Malformed {
@@ -44,6 +46,7 @@ impl Malformed {
             Self::Number => "the peer's envelope has a number outside of its range",
             Self::Event => "the peer's envelope has an event that is none, or does not belong there",
             Self::Order => "the peer's envelope has events out of order",
+            Self::Control => "the peer's control frame is not what its kind says",
         }
     }
 }

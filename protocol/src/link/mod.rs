@@ -16,7 +16,7 @@
 //! kind  00        never
 //!       01, 02    ToRouter, ToGateway
 //!       03 to 7f  unknown: the frame is refused
-//!       80 to ff  the link's own (a greeting, credit, a ping): handed over whatever their version
+//!       80 to ff  the link's own ([`Control`], and what later versions add): handed over whatever their version
 //! ```
 //!
 //! # Numbers of shards
@@ -32,6 +32,7 @@
 //! A node reads every version from [`VERSION_OLDEST`] to [`VERSION`], and writes what the peer reads. A new version is a
 //! new module beside `v1`, whose types never change; it starts to be written one release after it can be read.
 
+mod control;
 mod limits;
 mod malformed;
 mod reader;
@@ -39,6 +40,7 @@ mod sentences;
 mod v1;
 mod write;
 
+pub use control::{Control, Greeting, HANDSHAKE_FRAME_BYTES_MAX, MAC_BYTES, NONCE_BYTES};
 pub use limits::{ENVELOPE_EVENTS_BYTES_MAX, ENVELOPE_EVENTS_MAX, ENVELOPE_ITEMS_MAX, FRAME_BYTES_MAX};
 pub use malformed::Malformed;
 pub use reader::{Body, Frame, Reader, ToGatewayBytes, ToRouterBytes};

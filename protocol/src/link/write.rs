@@ -42,9 +42,19 @@ pub fn write_to_gateway(envelope: &ToGateway, route: Route, out: &mut Vec<u8>) -
 /// # Panics
 /// When the kind is an envelope's.
 pub fn write_control(kind: u8, version: u8, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), TooLarge> {
+    write_parts(kind, version, [bytes, &[]], out)
+}
+
+/// [`write_control`] of bytes that lie in two places.
+pub(super) fn write_parts(
+    kind: u8,
+    version: u8,
+    parts: [&[u8]; 2],
+    out: &mut Vec<u8>,
+) -> Result<(), TooLarge> {
     assert!(kind >= CONTROL, "kinds below are for envelopes");
     let start = begin(version, kind, Route::default(), out);
-    out.extend_from_slice(bytes);
+    parts.into_iter().for_each(|part| out.extend_from_slice(part));
     end(start, out)
 }
 
