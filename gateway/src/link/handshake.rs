@@ -117,7 +117,7 @@ impl Handshake {
 fn welcome(greeting: &[u8], role: Role, local: &Local) -> Result<Progress, Reason> {
     let peer = Greeting::read(greeting).map_err(Reason::Malformed)?;
     if let Role::Dialler { wanted } = role
-        && wanted != peer.node
+        && wanted.is_some_and(|wanted| wanted != peer.node)
     {
         return Ok(Progress::Refused(Reason::OtherNode(peer.node)));
     }

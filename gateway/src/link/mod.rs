@@ -87,8 +87,8 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Dialler {
-        /// Whom it wants: the address may be somebody else's by now.
-        wanted: NodeId,
+        /// Whom it wants, when it knows: the address may be somebody else's by now.
+        wanted: Option<NodeId>,
     },
     Acceptor {
         /// What the peer's gateway shard is called here.
@@ -135,7 +135,7 @@ pub struct Link {
 impl Link {
     /// The dialling end of a connection that was just made, to a router node. The nonce is random and new.
     #[must_use]
-    pub fn dial(now: Now, common: &mut Common, wanted: NodeId, nonce: Nonce) -> Self {
+    pub fn dial(now: Now, common: &mut Common, wanted: Option<NodeId>, nonce: Nonce) -> Self {
         let mut link = Self::new(now, Role::Dialler { wanted }, Handshake::dial(nonce));
         link.say(common, &protocol::link::Control::Hello { nonce: &nonce });
         link
