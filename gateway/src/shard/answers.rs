@@ -6,13 +6,22 @@ use protocol::frame::{ChatListEntry, ServerFrame};
 use protocol::id::ClientId;
 
 use super::GatewayShard;
-use super::caller::{Asks, parse};
+use super::caller::{AGAIN, Asks, parse};
 use super::connection::State;
 use super::frames::write_after;
 use super::lag::Backlog;
 
 impl GatewayShard {
     pub(super) fn envelope(&mut self, envelope: ToGateway) {
+        if self.cluster.is_some() {
+            self.cluster_envelope(envelope);
+        } else {
+            self.take_envelope(envelope);
+        }
+    }
+
+    /// An envelope for this shard, with the caller that it had named.
+    pub(super) fn take_envelope(&mut self, envelope: ToGateway) {
         match envelope {
             ToGateway::Appended { caller, conversation, id, seq, time, duplicate } => {
                 let conversation = conversation.conversation;
@@ -34,15 +43,20 @@ impl GatewayShard {
             ToGateway::Backlog { caller, conversation, after, events, head, refused } => {
                 self.backlog(&Backlog { caller, conversation, after, events, head, refused });
             }
+            ToGateway::Attached { caller: Caller { connection: 0, .. }, tenant, items, refused } => {
+                self.rooms_announced(tenant, &items, refused);
+            }
             ToGateway::Attached { caller, tenant, items, refused } => {
                 let slot = self.answered(&caller).map(|(slot, _)| slot);
                 self.attached(slot, caller.reference, tenant, &items, refused);
             }
-            ToGateway::SessionOpened { caller, conversations, more } => {
-                if let Some((slot, Asks::Session)) = self.answered(&caller) {
-                    self.session_opened(slot, conversations, more);
+            ToGateway::SessionOpened { caller, conversations, more } => match self.answered(&caller) {
+                Some((slot, Asks::Session)) if caller.reference == AGAIN => {
+                    self.session_known_again(slot, &conversations, more);
                 }
-            }
+                Some((slot, Asks::Session)) => self.session_opened(slot, conversations, more),
+                _ => {}
+            },
             ToGateway::Conversations { caller, conversations, more } => {
                 self.conversations_listed(&caller, &conversations, more);
             }
@@ -126,7 +140,9 @@ impl GatewayShard {
     fn refused(&mut self, caller: &Caller, id: Option<ClientId>, refusal: Refusal) {
         let Some((slot, asks)) = self.answered(caller) else { return };
         if asks == Asks::Session {
-            if self.slab[slot].state == State::Opening {
+            if caller.reference == AGAIN {
+                self.announce_session_later(slot, refusal.retry_after_ms);
+            } else if self.slab[slot].state == State::Opening {
                 self.close_unavailable(slot, refusal.retry_after_ms.unwrap_or(1_000));
             }
             return;

@@ -114,7 +114,7 @@ impl GatewayShard {
             self.slab[slot].flags.clear(Flag::Registered);
             let caller = self.caller(slot, Asks::Session, 0);
             let (user, normal) = (self.user_key(slot), flags.has(Flag::NormalEnd));
-            self.owners.push(Slot::of_user(&user), ToRouter::SessionClose { caller, user, normal });
+            self.tell_slot(Slot::of_user(&user), ToRouter::SessionClose { caller, user, normal });
         }
         if self.slab[slot].flags.take(Flag::Welcomed) {
             self.counters.sessions -= 1;

@@ -70,6 +70,18 @@ pub struct Counters {
     pub rate_limited: u64,
     /// Envelopes that came back since a router's mailbox was full.
     pub router_full: u64,
+    /// Gauge: requests that a shard of a cluster keeps until they are answered.
+    pub requests: u64,
+    /// Requests asked again: their slot moved, or its owner's node came back.
+    pub reasked: u64,
+    /// Answers that said that the owner asked is none.
+    pub misplaced: u64,
+    /// Requests that the shard refused itself since nobody answered.
+    pub patience_over: u64,
+    /// Answers that came when a request was answered, or asked again, already.
+    pub late_answers: u64,
+    /// Rooms, sessions and watches told to an owner that did not know of them.
+    pub announced: u64,
     /// Pings sent.
     pub pings: u64,
     /// Gauge: rooms now.

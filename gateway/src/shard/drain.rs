@@ -75,11 +75,13 @@ impl GatewayShard {
     }
 
     /// True after [`Completion::Drain`](super::Completion::Drain) once every connection of before it is closed and
-    /// every envelope is handed over. Connections that came later may still be open: they were turned away.
+    /// every envelope is handed over, and the API has what it asked for. Connections that came later may still be open: they were turned away.
     #[must_use]
     pub fn is_drained(&self) -> bool {
         let only_late = |drain: &Drain| drain.late.len() == self.slab.occupied() as usize;
-        self.drain.as_ref().is_some_and(only_late) && self.owners.are_empty()
+        self.drain.as_ref().is_some_and(only_late)
+            && self.owners.are_empty()
+            && self.cluster.as_ref().is_none_or(|cluster| cluster.is_drained())
     }
 
     /// When the next clients are to be told.

@@ -103,7 +103,7 @@ impl GatewayShard {
 
     /// Hands an envelope to a conversation's owner.
     pub(super) fn ask(&mut self, conversation: &ConversationKey, envelope: ToRouter) {
-        self.owners.push(Slot::of_conversation(conversation), envelope);
+        self.tell_slot(Slot::of_conversation(conversation), envelope);
     }
 
     fn append(
@@ -182,7 +182,7 @@ impl GatewayShard {
         };
         let caller = self.client_caller(slot, Asks::Page, reference);
         let user = self.user_key(slot);
-        self.owners.push(Slot::of_user(&user), ToRouter::Conversations { caller, user, after, limit });
+        self.tell_slot(Slot::of_user(&user), ToRouter::Conversations { caller, user, after, limit });
     }
 }
 

@@ -1,7 +1,7 @@
 //! Membership as this shard sees it: rooms of conversations, attachments of connections. Attach and detach go to the
 //! same owner in order; while an attach is not answered the room stays, so that a detach never undoes a later attach.
 
-use protocol::envelope::{AttachItem, AttachedItem, AttachedState, ToRouter};
+use protocol::envelope::{AttachItem, AttachedItem, AttachedState, RouterId, ToRouter};
 use protocol::error::Refusal;
 use protocol::id::{ConversationKey, Tenant};
 use protocol::placement::Slot;
@@ -21,20 +21,28 @@ impl GatewayShard {
     ) -> usize {
         let actor = self.actor(slot);
         let tenant = actor.key.tenant;
-        let placed = items.map(|item| {
-            let key = ConversationKey { tenant, conversation: item.conversation };
-            (Slot::of_conversation(&key), item)
-        });
-        let groups = self.owners.group(placed);
+        let groups = self.group(tenant, items);
         let asked = groups.len();
         for (owner, items) in groups {
             for item in &items {
                 self.rooms.expect(ConversationKey { tenant, conversation: item.conversation });
             }
             let caller = self.caller(slot, Asks::Session, reference);
-            self.owners.push_to(owner, ToRouter::Attach { caller, actor, items });
+            self.tell_owner(owner, ToRouter::Attach { caller, actor, items });
         }
         asked
+    }
+
+    /// Conversations by their owner.
+    pub(super) fn group(
+        &self,
+        tenant: Tenant,
+        items: impl Iterator<Item = AttachItem>,
+    ) -> Vec<(RouterId, Box<[AttachItem]>)> {
+        self.owners.group(items.map(|item| {
+            let key = ConversationKey { tenant, conversation: item.conversation };
+            (Slot::of_conversation(&key), item)
+        }))
     }
 
     fn attach_one(&mut self, slot: u32, key: &ConversationKey, after: u64) {

@@ -2,9 +2,12 @@
 //!
 //! Decides neither order nor membership, reads no clock, and keeps no buffer for an idle connection.
 
+mod again;
+mod announce;
 mod answers;
 mod caller;
 mod closing;
+mod cluster;
 mod connection;
 mod counters;
 mod delivery;
@@ -13,10 +16,12 @@ mod frames;
 mod input;
 mod lag;
 mod membership;
+mod moves;
 mod outbox;
 mod owners;
 pub(crate) mod random;
 mod reading;
+mod requests;
 mod retry;
 mod room;
 mod seats;
@@ -24,6 +29,7 @@ mod sending;
 mod session;
 mod settings;
 mod slab;
+mod slots;
 mod sync;
 mod tenants;
 mod timers;
@@ -48,6 +54,7 @@ use ring::token::Token;
 use router::shrink;
 
 use self::caller::SLOTS_MAX;
+use self::cluster::Cluster;
 use self::connection::{Flag, State};
 use self::drain::Drain;
 use self::input::Inputs;
@@ -132,6 +139,7 @@ pub struct GatewayShard {
     rooms: Rooms,
     watches: Watches,
     owners: Owners,
+    cluster: Option<Box<Cluster>>,
     inputs: Inputs,
     outboxes: Outboxes,
     pool: PacketPool,
@@ -165,7 +173,7 @@ impl core::fmt::Debug for GatewayShard {
 }
 
 impl GatewayShard {
-    /// A shard without connections. `table` says which router shards own conversations and users; tokens name slots below `slots` (at most 2^24); `seed` keys the tables that are keyed from outside, and all chance.
+    /// A shard without connections. `table` says which router shards own conversations and users, until a newer one does; tokens name slots below `slots` (at most 2^24); `seed` keys the tables that are keyed from outside, and all chance.
     #[must_use]
     pub fn new(
         id: GatewayId,
@@ -187,6 +195,7 @@ impl GatewayShard {
             send_rate: Rate::new(settings.limits.sends_per_second, settings.limits.sends_burst),
             frame_rate: Rate::new(settings.frames_per_second, settings.frames_burst),
             owners: Owners::new(table, settings.router_queue_max),
+            cluster: Cluster::new(&settings, table),
             settings,
             authenticator,
             random,
@@ -223,20 +232,27 @@ impl GatewayShard {
         match completion {
             Completion::RouterFull(router, envelope) => {
                 self.counters.router_full += 1;
-                self.owners.give_back(router, envelope);
+                self.give_back(router, envelope);
                 return;
             }
             Completion::Socket(completion) => self.socket(completion),
             Completion::Envelope(envelope) => self.envelope(envelope),
-            Completion::Table(_)
-            | Completion::NodeUp(_)
-            | Completion::NodeDown(_)
-            | Completion::FromApi(_) => {}
+            Completion::Table(table) => self.place_anew(table),
+            Completion::NodeUp(node) => self.node_up(node),
+            Completion::NodeDown(node) => self.node_down(node),
+            Completion::FromApi(envelope) => self.from_api(envelope),
             Completion::Tick => self.tick(),
             Completion::Drain => self.begin_drain(),
         }
         self.owners.unblock();
+        if self.cluster.is_some() {
+            self.announce();
+            self.take_answers();
+        }
         self.take_up_ready();
+        if self.cluster.is_some() {
+            self.take_answers();
+        }
         self.gauge();
     }
 
@@ -282,6 +298,10 @@ impl GatewayShard {
 
     fn tick(&mut self) {
         self.expire_timers();
+        if self.cluster.is_some() {
+            self.lose_patience();
+            self.settle();
+        }
         self.retry_due();
         self.continue_drain();
         self.trim();
@@ -297,6 +317,9 @@ impl GatewayShard {
         self.inputs.trim();
         self.outboxes.trim();
         self.owners.trim();
+        if let Some(cluster) = &mut self.cluster {
+            cluster.trim();
+        }
         shrink::queue(&mut self.sockets);
         shrink::queue(&mut self.dirty);
         for tokens in [&mut self.ready, &mut self.parked, &mut self.lobby] {
@@ -313,6 +336,11 @@ impl GatewayShard {
         if let Some((owner, envelope)) = self.owners.poll() {
             return Some(Operation::ToRouter(owner, envelope));
         }
+        if let Some(cluster) = &mut self.cluster
+            && let Some(envelope) = cluster.poll_api()
+        {
+            return Some(Operation::ToApi(envelope));
+        }
         self.poll_dirty().map(Operation::Socket)
     }
 
@@ -323,7 +351,8 @@ impl GatewayShard {
         let timer = self.wheel.next_tick().map(|tick| u64::from(tick) * TICK_MS);
         let ready = self.has_ready().then_some(self.now.monotonic_ms);
         let blocked = self.owners.are_blocked().then_some(self.now.monotonic_ms + 1);
-        [timer, ready, blocked, self.retries.next_ms(), self.drain_ms()].into_iter().flatten().min()
+        let cluster = self.cluster.as_ref().and_then(|cluster| cluster.due_ms(self.now.monotonic_ms));
+        [timer, ready, blocked, cluster, self.retries.next_ms(), self.drain_ms()].into_iter().flatten().min()
     }
 
     /// What the shard has done, and how much it holds.
@@ -338,6 +367,7 @@ impl GatewayShard {
         self.counters.attachments = u64::from(self.rooms.attached());
         self.counters.outbox_bytes = self.outboxes.bytes();
         self.counters.input_bytes = self.inputs.bytes();
+        self.counters.requests = self.cluster.as_ref().map_or(0, |cluster| cluster.requests.len() as u64);
     }
 
     /// Sockets that are not closed, whatever their state.
@@ -363,6 +393,10 @@ impl GatewayShard {
         // connection, and a detach of each of its rooms.
         let of_connection = 4 + self.settings.limits.conversations_attached as usize;
         self.owners.invariants(self.slab.end() as usize * of_connection);
+        if let Some(cluster) = &self.cluster {
+            cluster.invariants();
+            self.owners.kept_invariants(cluster.kept());
+        }
         let seated = self.slab.iter().filter(|(_, connection)| connection.flags.has(Flag::Seated)).count();
         assert_eq!(seated, self.seated as usize);
         assert!(self.seated <= self.settings.connections_max);

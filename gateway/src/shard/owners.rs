@@ -4,7 +4,9 @@
 use std::collections::VecDeque;
 
 use protocol::envelope::{Lane, RouterId, ToRouter};
-use protocol::placement::{Slot, Table};
+use protocol::placement::{NodeId, Slot, Table};
+
+use super::slots::SlotSet;
 
 /// A router shard.
 #[derive(Debug)]
@@ -13,6 +15,10 @@ struct Owner {
     waiting: VecDeque<ToRouter>,
     /// Its mailbox was full a moment ago: try again when something else has happened.
     blocked: bool,
+    /// There is a way to it: always, but in a cluster.
+    up: bool,
+    /// What is kept for it elsewhere: in a cluster, requests until they are answered, and what can't be sent yet.
+    kept: usize,
 }
 
 /// All router shards, as one gateway shard sees them.
@@ -31,6 +37,8 @@ pub(super) struct Owners {
     waiting: usize,
     blocked: usize,
     congested_owners: usize,
+    /// Owners of which so much is kept that they are congested.
+    congested_kept: usize,
 }
 
 impl Owners {
@@ -40,10 +48,20 @@ impl Owners {
         ids.dedup();
         let place = |slot| ids.binary_search(&table.owner(slot)).expect("a list of all owners") as u16;
         let places = Slot::all().map(place).collect();
-        let owner = |id: &RouterId| Owner { id: *id, waiting: VecDeque::new(), blocked: false };
+        let owner =
+            |id: &RouterId| Owner { id: *id, waiting: VecDeque::new(), blocked: false, up: true, kept: 0 };
         let owners = ids.iter().map(owner).collect();
         let congested = congested.max(1) as usize;
-        Self { owners, places, congested, next: 0, waiting: 0, blocked: 0, congested_owners: 0 }
+        Self {
+            owners,
+            places,
+            congested,
+            next: 0,
+            waiting: 0,
+            blocked: 0,
+            congested_owners: 0,
+            congested_kept: 0,
+        }
     }
 
     fn place_of(&self, slot: Slot) -> usize {
@@ -95,6 +113,76 @@ impl Owners {
         self.blocked += usize::from(blocks);
     }
 
+    /// True for an owner of the table.
+    pub(super) fn knows(&self, id: RouterId) -> bool {
+        self.owners.binary_search_by_key(&id, |owner| owner.id).is_ok()
+    }
+
+    /// The owner of a slot.
+    pub(super) fn owner_of(&self, slot: Slot) -> RouterId {
+        self.owners[self.place_of(slot)].id
+    }
+
+    /// True when there is a way to the owner of a slot.
+    pub(super) fn is_up(&self, slot: Slot) -> bool {
+        self.owners[self.place_of(slot)].up
+    }
+
+    /// Says which owners there is a way to.
+    pub(super) fn set_up(&mut self, is_up: impl Fn(RouterId) -> bool) {
+        self.owners.iter_mut().for_each(|owner| owner.up = is_up(owner.id));
+    }
+
+    /// The slots of a node's router shards.
+    pub(super) fn slots_of(&self, node: NodeId) -> SlotSet {
+        Slot::all().filter(|&slot| self.owner_of(slot).node() == node).collect()
+    }
+
+    /// One thing more is kept for the owner of a slot.
+    pub(super) fn keep(&mut self, slot: Slot) {
+        let place = self.place_of(slot);
+        let owner = &mut self.owners[place];
+        owner.kept += 1;
+        self.congested_kept += usize::from(owner.kept == self.congested);
+    }
+
+    /// One thing less is.
+    pub(super) fn let_go(&mut self, slot: Slot) {
+        let place = self.place_of(slot);
+        let owner = &mut self.owners[place];
+        self.congested_kept -= usize::from(owner.kept == self.congested);
+        owner.kept -= 1;
+    }
+
+    /// True when twice as much is kept for the owner of a slot as makes it congested.
+    pub(super) fn is_overrun(&self, slot: Slot) -> bool {
+        self.owners[self.place_of(slot)].kept >= 2 * self.congested
+    }
+
+    /// True when half as much waits for an owner, or is kept for one that there is a way to, as makes it congested: no time for
+    /// what nobody waits for.
+    pub(super) fn are_busy(&self) -> bool {
+        let half = self.congested.div_ceil(2);
+        self.owners.iter().any(|owner| owner.waiting.len() >= half || owner.up && owner.kept >= half)
+    }
+
+    /// Takes out what waits, where `which` says so; in order for each owner.
+    pub(super) fn take_out(&mut self, mut which: impl FnMut(RouterId, &ToRouter) -> bool) -> Vec<ToRouter> {
+        let mut taken = Vec::new();
+        for owner in &mut self.owners {
+            let before = owner.waiting.len();
+            let (out, stay): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut owner.waiting)
+                .into_iter()
+                .partition(|envelope| which(owner.id, envelope));
+            owner.waiting = stay;
+            taken.extend(out);
+            self.waiting -= before - owner.waiting.len();
+            let was = before >= self.congested;
+            self.congested_owners -= usize::from(was && owner.waiting.len() < self.congested);
+        }
+        taken
+    }
+
     /// Something has happened since: every mailbox may be tried again.
     pub(super) fn unblock(&mut self) {
         if std::mem::take(&mut self.blocked) > 0 {
@@ -124,7 +212,7 @@ impl Owners {
 
     /// True when so much waits for one of them that no more should be read from clients.
     pub(super) fn are_congested(&self) -> bool {
-        self.congested_owners > 0
+        self.congested_owners + self.congested_kept > 0
     }
 
     /// True when a mailbox was full and something waits for it.
@@ -152,7 +240,16 @@ impl Owners {
         assert_eq!(self.waiting, self.owners.iter().map(|owner| owner.waiting.len()).sum::<usize>());
         assert_eq!(self.blocked, count(|owner, _| owner.blocked));
         assert_eq!(self.congested_owners, count(|owner, congested| owner.waiting.len() >= congested));
+        assert_eq!(self.congested_kept, count(|owner, congested| owner.kept >= congested));
         assert!(self.owners.iter().all(|owner| owner.waiting.len() <= self.congested + extra));
+        assert!(self.owners.iter().all(|owner| owner.up || owner.waiting.is_empty()));
+    }
+
+    /// Asserts that so much is kept for the owners, by their slots.
+    pub(super) fn kept_invariants(&self, kept: impl Iterator<Item = Slot>) {
+        let mut counts = vec![0; self.owners.len()];
+        kept.for_each(|slot| counts[self.place_of(slot)] += 1);
+        assert!(counts.iter().eq(self.owners.iter().map(|owner| &owner.kept)));
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) enum Retry {
     Pull(TokenBits),
     /// A connection's attach to a conversation, behind a seq.
     Attach(TokenBits, ConversationKey, u64),
+    /// A session, of which its user's owner was to be told again.
+    Session(TokenBits),
 }
 
 /// A token in an order, for the heap alone.
@@ -37,7 +39,8 @@ impl From<Token> for TokenBits {
     }
 }
 
-/// All retries, the next one first. At most one a room, one a connection, and one an attach that was refused.
+/// All retries, the next one first. At most one a room, one a connection, and one an attach
+/// or an announcement that was refused.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
     heap: BinaryHeap<Reverse<(u64, Retry)>>,
@@ -75,6 +78,11 @@ impl GatewayShard {
                 Retry::Attach(token, key, after) => {
                     if let Some(slot) = self.slab.slot(Token::from_bits(token.0)) {
                         self.joined(slot, &key, after);
+                    }
+                }
+                Retry::Session(token) => {
+                    if let Some(slot) = self.slab.slot(Token::from_bits(token.0)) {
+                        self.announce_session(slot);
                     }
                 }
             }

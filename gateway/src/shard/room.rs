@@ -348,6 +348,16 @@ impl Rooms {
         lagging.chain(live)
     }
 
+    /// Numbers of rooms lie below.
+    pub(super) fn end(&self) -> u32 {
+        self.rooms.len() as u32
+    }
+
+    /// The room of a number, if there is one.
+    pub(super) fn numbered(&self, at: u32) -> Option<&Room> {
+        self.rooms.get(at)?.as_ref()
+    }
+
     /// All rooms.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Room> {
         self.rooms.iter().flatten()

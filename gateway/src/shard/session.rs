@@ -97,7 +97,7 @@ impl GatewayShard {
         self.arm_timer(slot);
         let user = self.user_key(slot);
         let caller = self.caller(slot, Asks::Session, OPENING);
-        self.owners.push(Slot::of_user(&user), ToRouter::SessionOpen { caller, user, device, again: false });
+        self.tell_slot(Slot::of_user(&user), ToRouter::SessionOpen { caller, user, device, again: false });
     }
 
     /// Who `hello` says it is. A ticket goes first: it costs a MAC, not a signature; a token mends one that is over.

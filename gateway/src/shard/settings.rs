@@ -2,6 +2,7 @@
 
 use protocol::frame::ClientLimits;
 use protocol::limits::PAGE_EVENTS_MAX;
+use protocol::placement::NodeId;
 
 use super::seats::Seats;
 
@@ -59,6 +60,12 @@ pub struct Settings {
     pub openings_max: u32,
     /// Envelopes kept a router shard whose mailbox is full; past it connections are not read.
     pub router_queue_max: u32,
+    /// True: owners are on other nodes too, and have slots until a newer table says otherwise.
+    pub clustered: bool,
+    /// In a cluster: the node whose router shards are in this process, always within reach; [`NodeId::NONE`] when there are none.
+    pub node: NodeId,
+    /// In a cluster: milliseconds after which a request that no owner has answered is refused as `unavailable`.
+    pub request_patience_ms: u32,
     /// Milliseconds over which a drain closes its connections.
     pub drain_ms: u32,
     /// Longest message on an echo listener, in bytes.
@@ -97,6 +104,9 @@ impl Default for Settings {
             requests_in_flight_max: 128,
             openings_max: 512,
             router_queue_max: 4_096,
+            clustered: false,
+            node: NodeId::ALONE,
+            request_patience_ms: 6_000,
             drain_ms: 10_000,
             echo_message_bytes: 16 << 20,
         }

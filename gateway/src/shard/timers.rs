@@ -138,6 +138,6 @@ impl GatewayShard {
     pub(super) fn tell_heard(&mut self, slot: u32, heard: bool) {
         let caller = self.caller(slot, Asks::Session, 0);
         let user = self.user_key(slot);
-        self.owners.push(Slot::of_user(&user), ToRouter::SessionHeard { caller, user, heard });
+        self.tell_slot(Slot::of_user(&user), ToRouter::SessionHeard { caller, user, heard });
     }
 }

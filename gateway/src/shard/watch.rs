@@ -12,7 +12,7 @@ use super::GatewayShard;
 use super::connection::{Connection, NONE, State};
 
 /// What the owner last said of a user.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Presence {
     online: bool,
     last_seen: Option<u64>,
@@ -149,6 +149,21 @@ impl Watches {
         Some(watched.key)
     }
 
+    /// True when somebody here watches a user.
+    pub(super) fn has(&self, user: &UserKey) -> bool {
+        self.index.contains_key(user)
+    }
+
+    /// Numbers of watched users lie below.
+    pub(super) fn end(&self) -> u32 {
+        self.watched.len() as u32
+    }
+
+    /// The watched user of a number, if there is one.
+    pub(super) fn numbered(&self, at: u32) -> Option<&UserKey> {
+        self.watched.get(at as usize).filter(|watched| watched.watchers != NONE).map(|watched| &watched.key)
+    }
+
     /// Asserts the links, and that no user is kept that nobody watches.
     pub(super) fn invariants(&self) {
         assert_eq!(self.index.len() + self.watched_free.len(), self.watched.len());
@@ -230,17 +245,21 @@ impl GatewayShard {
         self.tell_owners(unwatched, |users| ToRouter::Unwatch { gateway, users });
     }
 
-    fn tell_owners(&mut self, users: Vec<UserKey>, envelope: impl Fn(Box<[UserKey]>) -> ToRouter) {
+    pub(super) fn tell_owners(&mut self, users: Vec<UserKey>, envelope: impl Fn(Box<[UserKey]>) -> ToRouter) {
         for (owner, users) in self.owners.group(users.into_iter().map(|user| (Slot::of_user(&user), user))) {
-            self.owners.push_to(owner, envelope(users));
+            self.tell_owner(owner, envelope(users));
         }
     }
 
     /// Somebody came or went, or an owner answers for the first time.
     pub(super) fn presence(&mut self, user: &UserKey, online: bool, last_seen: Option<u64>) {
         let Some(&watched) = self.watches.index.get(user) else { return };
-        let first = self.watches.watched[watched as usize].presence.is_none();
-        self.watches.watched[watched as usize].presence = Some(Presence { online, last_seen });
+        let before = self.watches.watched[watched as usize].presence.replace(Presence { online, last_seen });
+        let first = before.is_none();
+        if self.cluster.is_some() && before == Some(Presence { online, last_seen }) {
+            // The answer to a watch that was announced again: no news to anybody.
+            return;
+        }
         let frame = ServerFrame::Presence { user: user.user, online, last_seen };
         let mut at = self.watches.watched[watched as usize].watchers;
         while at != NONE {

@@ -3,6 +3,7 @@
 //! Inside of a process an envelope moves through a mailbox as it stands here. Every request that names a
 //! [`Caller`] is answered exactly once, to that caller, unless the caller's gateway shard is gone.
 
+mod caller;
 mod conversation;
 mod lane;
 mod to_gateway;
