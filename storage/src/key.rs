@@ -9,6 +9,9 @@
 //!     part 0 (conversation) membership  1 (conversation)  read cursor           2  last seen
 //! (1, slot)                            fence: the epoch of the slot's owner
 //! (2, tenant, conversation)            a removal that is not finished
+//! (3, part, …)                         what router nodes that share this store know of each other
+//!     part 0  the placement table's epoch   1  the table        2  the last number given to a node
+//!     part 3 (node)  lease
 //! ```
 //!
 //! A tenant is a string and sorts before the numbers, so each tenant is one range, too. What the keys hold is `value.rs`.
@@ -17,13 +20,14 @@ use std::fmt;
 
 use foundationdb_tuple::{Element, TuplePack, pack, pack_into, unpack};
 use protocol::id::{ClientId, ConversationId, ConversationKey, DeviceId, InvalidId, Tenant, UserId, UserKey};
-use protocol::placement::{SLOTS, Slot};
+use protocol::placement::{NodeId, SLOTS, Slot};
 
 use crate::damage::Damage;
 use crate::kv::{KEY_BYTES_MAX, Key};
 
 const FENCE_TAG: i64 = 1;
 const REMOVAL_TAG: i64 = 2;
+const CLUSTER_TAG: i64 = 3;
 
 const CONVERSATIONS_TAG: i64 = 0;
 const USERS_TAG: i64 = 1;
@@ -36,6 +40,11 @@ const MEMBER: u64 = 4;
 const RECEIVED: u64 = 5;
 const TIME: u64 = 6;
 const DELETED: u64 = 7;
+
+const PLACEMENT_EPOCH: i64 = 0;
+const PLACEMENT: i64 = 1;
+const LAST_NODE: i64 = 2;
+const LEASE: i64 = 3;
 
 const MEMBERSHIP: u64 = 0;
 const READ: u64 = 1;
@@ -54,6 +63,14 @@ pub enum StoreKey {
     Fence(Slot),
     /// A removal that has begun and not ended.
     Removal(ConversationKey),
+    /// The epoch of the placement table, beside it so that whoever has this one need not read the whole.
+    PlacementEpoch,
+    /// The placement table.
+    Placement,
+    /// The last number that was given to a router node.
+    LastNode,
+    /// The lease of a router node.
+    Lease(NodeId),
     /// What a conversation is.
     Meta(ConversationKey),
     /// Where its log ends.
@@ -121,6 +138,10 @@ impl StoreKey {
         let key = match self {
             Self::Fence(slot) => pack(&(FENCE_TAG, u64::from(slot.0))),
             Self::Removal(of) => pack(&(REMOVAL_TAG, of.tenant.as_str(), of.conversation.as_str())),
+            Self::PlacementEpoch => pack(&(CLUSTER_TAG, PLACEMENT_EPOCH)),
+            Self::Placement => pack(&(CLUSTER_TAG, PLACEMENT)),
+            Self::LastNode => pack(&(CLUSTER_TAG, LAST_NODE)),
+            Self::Lease(node) => pack(&(CLUSTER_TAG, LEASE, u64::from(node.0))),
             Self::Meta(of) => conversation_prefix(of, META),
             Self::Head(of) => conversation_prefix(of, HEAD),
             Self::Event(of, seq) => conversation_key(of, EVENT, (seq,)),
@@ -201,6 +222,18 @@ pub fn removals() -> KeyRange {
     below(pack(&(REMOVAL_TAG,)))
 }
 
+/// All leases.
+#[must_use]
+pub fn leases() -> KeyRange {
+    below(pack(&(CLUSTER_TAG, LEASE)))
+}
+
+/// Everything that router nodes which share a store know of each other: the placement, the numbers, the leases.
+#[must_use]
+pub fn cluster() -> KeyRange {
+    below(pack(&(CLUSTER_TAG,)))
+}
+
 /// The first key that is larger than `key`.
 #[must_use]
 pub fn behind(mut key: Key) -> Key {
@@ -218,6 +251,7 @@ fn decode_elements(elements: &[Element<'_>]) -> Result<StoreKey, NoKey> {
         [Element::Int(REMOVAL_TAG), Element::String(tenant), Element::String(id)] => {
             Ok(StoreKey::Removal(ConversationKey { tenant: parse_tenant(tenant)?, conversation: parse(id)? }))
         }
+        [Element::Int(CLUSTER_TAG), Element::Int(part), rest @ ..] => decode_cluster(*part, rest),
         [
             Element::String(tenant),
             Element::Int(CONVERSATIONS_TAG),
@@ -240,6 +274,18 @@ fn decode_elements(elements: &[Element<'_>]) -> Result<StoreKey, NoKey> {
         }
         _ => Err(NoKey("no such family")),
     }
+}
+
+fn decode_cluster(part: i64, rest: &[Element<'_>]) -> Result<StoreKey, NoKey> {
+    Ok(match (part, rest) {
+        (PLACEMENT_EPOCH, []) => StoreKey::PlacementEpoch,
+        (PLACEMENT, []) => StoreKey::Placement,
+        (LAST_NODE, []) => StoreKey::LastNode,
+        (LEASE, [Element::Int(node)]) => {
+            StoreKey::Lease(NodeId(u16::try_from(*node).map_err(|_| NoKey("no such node"))?))
+        }
+        _ => return Err(NoKey("no such part of a cluster")),
+    })
 }
 
 fn decode_conversations(of: ConversationKey, part: u64, rest: &[Element<'_>]) -> Result<StoreKey, NoKey> {
@@ -306,6 +352,10 @@ impl fmt::Display for StoreKey {
         match self {
             Self::Fence(slot) => write!(f, "fence of slot {}", slot.0),
             Self::Removal(of) => write!(f, "removal of {}", Named(of)),
+            Self::PlacementEpoch => f.write_str("epoch of the placement table"),
+            Self::Placement => f.write_str("placement table"),
+            Self::LastNode => f.write_str("last number of a node"),
+            Self::Lease(node) => write!(f, "lease of node {}", node.0),
             Self::Meta(of) => write!(f, "meta of {}", Named(of)),
             Self::Head(of) => write!(f, "head of {}", Named(of)),
             Self::Event(of, seq) => write!(f, "event {seq} of {}", Named(of)),
@@ -358,6 +408,8 @@ mod tests {
             ]);
         }
         keys.extend([StoreKey::Fence(Slot(0)), StoreKey::Fence(Slot(SLOTS - 1))]);
+        keys.extend([StoreKey::PlacementEpoch, StoreKey::Placement, StoreKey::LastNode]);
+        keys.extend([1, 255, 256, u16::MAX - 1].map(|node| StoreKey::Lease(NodeId(node))));
         keys
     }
 
@@ -411,6 +463,19 @@ mod tests {
             };
             let bytes = key.encode();
             assert_eq!(bytes >= begin && bytes < end, own, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_clusters_range_holds_its_own_keys_and_no_others() {
+        let ((begin, end), (first, last)) = (cluster(), leases());
+        for key in samples() {
+            let lease = matches!(key, StoreKey::Lease(_));
+            let own =
+                lease || matches!(key, StoreKey::PlacementEpoch | StoreKey::Placement | StoreKey::LastNode);
+            let bytes = key.encode();
+            assert_eq!(bytes >= begin && bytes < end, own, "{key}");
+            assert_eq!(bytes >= first && bytes < last, lease, "{key}");
         }
     }
 

@@ -18,4 +18,4 @@ pub mod transaction;
 pub mod value;
 pub mod verify;
 
-pub use run::{claim, run};
+pub use run::{claim, leases, run};

@@ -7,6 +7,9 @@
 //!
 //! The note says how far it is. While it stands no server takes the destination for a store, and whoever migrates again
 //! goes on where it stopped. Nothing of the source is changed here; whoever calls keeps servers away from it.
+//!
+//! What router nodes that share the source know of each other (the placement, their numbers and leases) is not copied: it
+//! belongs to that cluster. The fences are, so that whoever takes the copy over gets an epoch above all of the source's.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -190,7 +193,7 @@ fn copy(
         begin = pairs.last().map_or_else(Key::new, |(last, _)| key::behind(last.clone()));
         let ended = !more;
         let mut writes = Vec::with_capacity(pairs.len() + 1);
-        for (key, value) in pairs {
+        for (key, value) in pairs.into_iter().filter(|(key, _)| is_copied(key)) {
             progress.keys += 1;
             progress.bytes += (key.len() + value.len()) as u64;
             writes.push(Write::Set(key, value));
@@ -218,7 +221,7 @@ fn compare(
     mut mend: impl FnMut(&mut Engine, Vec<Write>) -> Result<(), MigrateError>,
 ) -> Result<u64, MigrateError> {
     let mut progress = Progress { stage: Stage::Compare, ..Progress::default() };
-    let (mut here, mut there) = (Walk::from(Key::new()), Walk::from(Key::new()));
+    let (mut here, mut there) = (Walk::of_copied(), Walk::from(Key::new()));
     let mut differing = 0;
     let (mut one, mut other) = (
         here.next(source).map_err(MigrateError::Source)?,
@@ -262,24 +265,36 @@ fn changed_key(writes: &[Write]) -> Key {
     }
 }
 
+/// Whether a key goes to the destination: all but those of a cluster of router nodes.
+fn is_copied(key: &Key) -> bool {
+    let (begin, end) = key::cluster();
+    *key < begin || *key >= end
+}
+
 /// All pairs of a store in order, read ahead by one piece.
 struct Walk {
     begin: Option<Key>,
     pairs: VecDeque<(Key, Value)>,
+    /// Leaves out what does not go to the destination.
+    copied: bool,
 }
 
 impl Walk {
     const fn from(begin: Key) -> Self {
-        Self { begin: Some(begin), pairs: VecDeque::new() }
+        Self { begin: Some(begin), pairs: VecDeque::new(), copied: false }
+    }
+
+    const fn of_copied() -> Self {
+        Self { begin: Some(Key::new()), pairs: VecDeque::new(), copied: true }
     }
 
     fn next(&mut self, engine: &mut Engine) -> Result<Option<(Key, Value)>, EngineError> {
-        if self.pairs.is_empty()
+        while self.pairs.is_empty()
             && let Some(begin) = self.begin.take()
         {
             let (pairs, more) = engine.walk(begin, PIECE, PIECE_BYTES_MAX)?;
             self.begin = pairs.last().filter(|_| more).map(|(last, _)| key::behind(last.clone()));
-            self.pairs = pairs.into();
+            self.pairs = pairs.into_iter().filter(|(key, _)| !self.copied || is_copied(key)).collect();
         }
         Ok(self.pairs.pop_front())
     }

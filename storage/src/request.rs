@@ -3,15 +3,18 @@
 //! A router shard emits a [`Request`] as an operation and gets its [`Outcome`] as a completion, later and in any
 //! order. It has at most one append in flight a conversation; the store relies on the fence alone for that to be safe.
 
+use std::sync::Arc;
+
 use protocol::envelope::{Change, Conversation, Member};
 use protocol::event::{Draft, Event, Role};
 use protocol::frame::{ChatListEntry, Range};
 use protocol::id::{ConversationId, ConversationKey, DeviceId, UserId, UserKey};
 use protocol::limits::ID_BYTES_MAX;
 pub use protocol::placement::Epoch;
-use protocol::placement::Slot;
+use protocol::placement::{NodeId, Slot, Table};
 
 use crate::kv::COMMIT_BYTES_MAX;
+pub use crate::value::Lease;
 
 /// A router shard's word for a request, echoed in its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,11 +92,50 @@ pub enum Request {
         /// Which.
         conversation: ConversationKey,
     },
-    /// A new owner takes slots over: whoever held them before is fenced from now on.
+    /// A new owner takes slots over: whoever held them before is fenced from now on. If router nodes shared the store until
+    /// now, they do not any more: their table and their leases go away.
     Claim {
         /// Which (at most all of them).
         slots: Box<[Slot]>,
     },
+    /// A router node is still there: its lease is written anew. Tells of the others, and of the placement.
+    Beat {
+        /// Its lease; `beat` is counted here. With [`NodeId::NONE`] it is the first of this process that counts: it gets
+        /// the number that its name has, or a new one, whoever had the lease.
+        lease: Lease,
+        /// The epoch of the table that it has; 0 when it has none.
+        known: Epoch,
+    },
+    /// A new placement table, unless it was made from an outdated state.
+    Place {
+        /// The epoch of the table that it was made from; 0 when there was none.
+        base: Epoch,
+        /// Which slot belongs to whom. Its epoch, and that of the tenures which differ from the stored table's, are given
+        /// here.
+        table: Box<Table>,
+        /// Who places: nothing happens when another process has the lease.
+        holder: Holder,
+        /// Leases that end with it: nothing happens when one of them was written meanwhile.
+        removed: Box<[Stale]>,
+    },
+}
+
+/// A process that has a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The number of its node.
+    pub node: NodeId,
+    /// Which process of that node.
+    pub incarnation: u64,
+}
+
+/// A lease as it was seen last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stale {
+    /// Of which process.
+    pub holder: Holder,
+    /// How often it had been written.
+    pub beat: u64,
 }
 
 /// Appends of one transaction: each conversation once, and [`AppendBatch::store_bytes`] at most [`COMMIT_BYTES_MAX`].
@@ -288,8 +330,37 @@ pub enum Outcome {
     },
     /// The slots are the asker's, under this epoch.
     Claimed(Epoch),
+    /// What a beat finds.
+    Beat(Beaten),
+    /// The table as it was written; `None`: nothing was, as what it was made from is outdated.
+    Placed(Option<Arc<Table>>),
     /// Nothing was stored or read.
     Failed(Failure),
+}
+
+/// What a beat finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beaten {
+    /// The number of the node.
+    pub node: NodeId,
+    /// The lease was written. False: it was not, and will not be. Another process has the name (or the number), or the
+    /// placement that this one knew has gone: it is to stop.
+    pub held: bool,
+    /// All leases, ascending by number.
+    pub leases: Vec<Lease>,
+    /// The placement.
+    pub placement: Placement,
+}
+
+/// The placement, for somebody who knows a table or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// There is no table: no router node has made one yet, or a server that is all there is took the store.
+    Absent,
+    /// The table that is known is the newest.
+    Known,
+    /// There is a newer table.
+    Newer(Arc<Table>),
 }
 
 /// Why the store did nothing.

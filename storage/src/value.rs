@@ -4,11 +4,13 @@
 //! Which key holds what is `key.rs`.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use foundationdb_tuple::{TuplePack, TupleUnpack, pack_into, unpack};
 use protocol::envelope::ConversationKind;
 use protocol::event::{Event, Role};
 use protocol::id::ConversationKey;
+use protocol::placement::{NAME_BYTES_MAX, NodeId, Table};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::damage::Damage;
@@ -282,6 +284,75 @@ pub fn open_epoch(key: &[u8], value: Option<&[u8]>) -> Result<Epoch, Damage> {
     value.map_or(Ok(Epoch(0)), |value| open_number(key, value).map(Epoch))
 }
 
+/// The value of the placement table: its bytes as they are on links.
+#[must_use]
+pub fn seal_table(key: &[u8], table: &Table) -> Value {
+    let mut value = vec![VERSION];
+    value.extend_from_slice(&table.to_bytes());
+    finish(key, value)
+}
+
+/// Reads the placement table.
+///
+/// # Errors
+/// When it is not what was written.
+pub fn open_table(key: &[u8], value: &[u8]) -> Result<Table, Damage> {
+    let bytes = open_bytes(key, value).map_err(|why| named(key, why))?;
+    Table::from_bytes(bytes).map_err(|invalid| named(key, invalid.0))
+}
+
+/// That a router node is there: it writes this anew again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Its number, which the key says; [`NodeId::NONE`] in a request of a node that knows of none yet.
+    pub node: NodeId,
+    /// Its name in the configuration: 1 to [`NAME_BYTES_MAX`] bytes, and no two leases have the same.
+    pub name: Box<str>,
+    /// Where it takes links.
+    pub address: SocketAddr,
+    /// How many router shards it has, at least 1.
+    pub cores: u16,
+    /// Random, of each start of the process: a process that started later has another one.
+    pub incarnation: u64,
+    /// How often it was written. One that stands still belongs to a node that has gone, or has lost the store.
+    pub beat: u64,
+    /// The node asks to be emptied.
+    pub draining: bool,
+}
+
+impl Lease {
+    /// The value under `key`.
+    #[must_use]
+    pub fn seal(&self, key: &[u8]) -> Value {
+        let address = self.address.to_string();
+        let (cores, draining) = (u64::from(self.cores), u64::from(self.draining));
+        seal(key, &(&*self.name, address.as_str(), cores, self.incarnation, self.beat, draining))
+    }
+
+    /// Reads the value under `key`.
+    ///
+    /// # Errors
+    /// When it is not what was written.
+    pub fn open(key: &[u8], value: &[u8]) -> Result<Self, Damage> {
+        type Fields<'a> = (Cow<'a, str>, Cow<'a, str>, u64, u64, u64, u64);
+        let StoreKey::Lease(node) = StoreKey::decode(key)? else {
+            return Err(named(key, "no lease lies there"));
+        };
+        let (name, address, cores, incarnation, beat, draining) = open::<Fields<'_>>(key, value)?;
+        let address = address.parse().map_err(|_| named(key, "its address is none"))?;
+        let cores = u16::try_from(cores).map_err(|_| named(key, "more cores than there can be"))?;
+        let draining = draining != 0;
+        let lease = Self { node, name: name.into(), address, cores, incarnation, beat, draining };
+        if lease.is_sound() { Ok(lease) } else { Err(named(key, "a node without a name or a core")) }
+    }
+
+    /// True when its name and its cores are within their bounds.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        !self.name.is_empty() && self.name.len() <= NAME_BYTES_MAX && self.cores > 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use protocol::id::{ConversationId, Tenant};
@@ -308,6 +379,25 @@ mod tests {
         assert_eq!(Head::open(&at, &head.seal(&at)).unwrap(), head);
         let record = ClientRecord { seq: 1, time: 2, content: u128::MAX - 7 };
         assert_eq!(ClientRecord::open(&at, &record.seal(&at)).unwrap(), record);
+        let at = StoreKey::Lease(NodeId(7)).encode();
+        for (address, draining) in [("192.0.2.1:8802", false), ("[2001:db8::1]:8802", true)] {
+            let (name, address) = ("n".repeat(NAME_BYTES_MAX).into(), address.parse().unwrap());
+            let lease = Lease {
+                node: NodeId(7),
+                name,
+                address,
+                cores: 1,
+                incarnation: u64::MAX,
+                beat: 70_000,
+                draining,
+            };
+            assert_eq!(Lease::open(&at, &lease.seal(&at)).unwrap(), lease);
+            let unsound = Lease { cores: 0, ..lease };
+            assert!(Lease::open(&at, &unsound.seal(&at)).is_err());
+        }
+        let at = StoreKey::Placement.encode();
+        let table = Table::alone(3, Epoch(9));
+        assert_eq!(open_table(&at, &seal_table(&at, &table)).unwrap(), table);
     }
 
     #[test]

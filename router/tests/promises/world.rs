@@ -442,6 +442,8 @@ fn name_of(request: &Request) -> &'static str {
         Request::LastSeen { .. } => "last_seen",
         Request::Remove { .. } => "remove",
         Request::Claim { .. } => "claim",
+        Request::Beat { .. } => "beat",
+        Request::Place { .. } => "place",
     }
 }
 

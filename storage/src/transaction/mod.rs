@@ -12,6 +12,7 @@
 
 mod answers;
 mod append;
+mod beat;
 mod claim;
 mod commit;
 mod conversations;
@@ -22,6 +23,7 @@ mod mark;
 mod members;
 mod membership;
 mod page;
+mod place;
 mod remove;
 mod seen;
 
@@ -31,6 +33,7 @@ use crate::request::{Failure, Outcome, Request};
 
 use answers::Answers;
 use append::Append;
+use beat::Beat;
 use claim::Claim;
 use conversations::Conversations;
 use create::Create;
@@ -38,6 +41,7 @@ use load::Load;
 use mark::Marks;
 use members::Members;
 use page::Page;
+use place::Place;
 pub use remove::Clears;
 use remove::Remove;
 use seen::{LastSeen, Seen};
@@ -91,6 +95,8 @@ enum Work {
     LastSeen(LastSeen),
     Remove(Remove),
     Claim(Claim),
+    Beat(Beat),
+    Place(Place),
 }
 
 impl Work {
@@ -115,6 +121,10 @@ impl Work {
             Request::LastSeen { user } => Self::LastSeen(LastSeen::new(user)),
             Request::Remove { epoch, conversation } => Self::Remove(Remove::new(epoch, conversation, clears)),
             Request::Claim { slots } => Self::Claim(Claim::new(slots)),
+            Request::Beat { lease, known } => Self::Beat(Beat::new(lease, known)),
+            Request::Place { base, table, holder, removed } => {
+                Self::Place(Place::new(base, *table, holder, removed))
+            }
         }
     }
 
@@ -131,6 +141,8 @@ impl Work {
             Self::LastSeen(work) => work.begin(),
             Self::Remove(work) => work.begin(),
             Self::Claim(work) => work.begin(),
+            Self::Beat(work) => work.begin(),
+            Self::Place(work) => work.begin(),
         }
     }
 
@@ -139,6 +151,7 @@ impl Work {
         match self {
             Self::Append(work) => work.doubt(),
             Self::Create(work) => work.doubt(),
+            Self::Place(work) => work.doubt(),
             // The others may happen twice.
             _ => {}
         }
@@ -157,6 +170,8 @@ impl Work {
             Self::LastSeen(work) => work.found(answers),
             Self::Remove(work) => work.found(answers),
             Self::Claim(work) => work.found(answers),
+            Self::Beat(work) => work.found(answers),
+            Self::Place(work) => work.found(answers),
         }
     }
 
@@ -168,6 +183,8 @@ impl Work {
             Self::Seen(work) => work.committed(),
             Self::Remove(work) => work.committed(),
             Self::Claim(work) => work.committed(),
+            Self::Beat(work) => work.committed(),
+            Self::Place(work) => work.committed(),
             Self::Load(_) | Self::Page(_) | Self::Members(_) | Self::Conversations(_) | Self::LastSeen(_) => {
                 unreachable!("a request that only reads commits nothing")
             }

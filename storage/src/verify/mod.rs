@@ -1,10 +1,12 @@
 //! Reads the whole store, in the order of its keys, and proves what the transactions promise: every checksum, dense
 //! logs, ascending times and stamps, heads that agree, one client id an event and one event a client id, both sides of
-//! every membership, cursors of members within the log, the time index, and the marks of deletions.
+//! every membership, cursors of members within the log, the time index, the marks of deletions, and that the placement
+//! agrees with the fences.
 //!
 //! Memory is bounded by one conversation's index: 16 bytes an entry. Nothing is mended here.
 
 mod conversation;
+mod placement;
 
 use std::fmt;
 
@@ -136,6 +138,10 @@ fn conversation_of(key: &StoreKey) -> Option<ConversationKey> {
         | StoreKey::Time(of, ..)
         | StoreKey::Deleted(of, _) => Some(*of),
         StoreKey::Fence(_)
+        | StoreKey::PlacementEpoch
+        | StoreKey::Placement
+        | StoreKey::LastNode
+        | StoreKey::Lease(_)
         | StoreKey::Removal(_)
         | StoreKey::Membership(..)
         | StoreKey::Read(..)
@@ -164,6 +170,9 @@ fn visit(
     leave(walk, report)?;
     match key {
         StoreKey::Fence(_) => Ok(value::open_epoch(bytes, Some(value)).map(|_| ())?),
+        StoreKey::PlacementEpoch | StoreKey::Placement | StoreKey::LastNode | StoreKey::Lease(_) => {
+            placement::visit(lookup, &key, bytes, value)
+        }
         StoreKey::Removal(of) => {
             value::open_nothing(bytes, value)?;
             report.removals += 1;
