@@ -23,6 +23,7 @@ mod create;
 mod ephemeral;
 mod hash;
 mod held;
+pub mod keeper;
 mod lamport;
 mod limits;
 mod mark;
@@ -71,6 +72,8 @@ pub enum Completion {
     RouterFull(RouterId, ToRouter),
     /// Slots have other owners now.
     Table(Arc<Table>),
+    /// The node's lease was not renewed in time, or is again.
+    Lapsed(bool),
     /// Time passed: at least every 100 ms, and at [`crate::RouterShard::deadline`].
     Tick,
 }

@@ -148,6 +148,7 @@ impl RouterShard {
                 self.outgoing.router_full(router, envelope, now.monotonic_ms);
             }
             Completion::Table(table) => self.table = table,
+            Completion::Lapsed(_) => {}
             Completion::Tick => self.trim(),
         }
         self.settle();

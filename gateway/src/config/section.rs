@@ -223,8 +223,6 @@ sections! {
         lease_ms: u32 = 2_000; 500 to 60_000, "shorter mistakes a pause for a death, longer keeps clients waiting",
         /// Time that a request waits for an owner that is away, in milliseconds; then it is answered `unavailable`.
         patience_ms: u32 = 6_000; 100 to 60_000, "clients give up after a minute",
-        /// Bytes that wait for a slow node on one link at most; past it senders are not read.
-        link_bytes: u32 = 4_194_304; 2_097_152 to 268_435_456, "the largest envelope has 2 MiB",
     }
 
     /// For people who test servers.

@@ -92,6 +92,12 @@ impl Exchange {
         })
     }
 
+    /// The gateway shards of other nodes.
+    #[must_use]
+    pub const fn remotes(&self) -> &Arc<Remotes> {
+        &self.remotes
+    }
+
     /// Who owns what, as the node knows it.
     #[must_use]
     pub fn placement(&self) -> &Arc<Placement> {
@@ -292,11 +298,6 @@ impl Outgoing {
         let remote = self.remotes.get(gateway)?;
         self.known.insert(gateway, remote.clone());
         Some(remote)
-    }
-
-    /// The gateway shards of other nodes.
-    pub(super) const fn remotes(&self) -> &Arc<Remotes> {
-        &self.remotes
     }
 
     /// Puts an envelope into the mailbox of a router shard of this node; gives it back when it does not fit.

@@ -9,6 +9,7 @@
 
 pub mod exchange;
 mod keeping;
+
 mod links;
 mod phase;
 mod report;
@@ -26,10 +27,11 @@ use router::{RouterShard, shrink};
 use storage::driver;
 
 pub use exchange::{Exchange, Inbox, Outgoing};
+
 pub use keeping::{CommandAnswers, Keeping};
 pub use links::{LinkSettings, Links};
 pub use phase::{Direction, Phase};
-pub use shared::{Brim, Placement};
+pub use shared::{Brim, Placement, Remotes};
 
 use crate::shard::{self, GatewayShard};
 
@@ -225,10 +227,11 @@ impl Core {
         }
         let table = placement.table();
         self.table = table.epoch;
-        let Parts { gateway, router, links, .. } = &mut self.parts;
+        let Parts { number, gateway, router, links, outgoing, placement, .. } = &mut self.parts;
         router.handle(now, router::Completion::Table(Arc::clone(&table)));
         if let Some(links) = links {
-            links.follow(&table);
+            let hands = &mut Hands { number: *number, gateway, router, outgoing, placement };
+            links.follow(now, &table, hands);
             gateway.handle(now, shard::Completion::Table(table));
         }
     }
@@ -286,7 +289,8 @@ impl Core {
         for envelope in popped(&self.parts.inbox.gateway) {
             self.parts.gateway.handle(now, shard::Completion::Envelope(envelope));
         }
-        for (gateway, envelope) in popped(&self.parts.inbox.links) {
+        for _ in 0..MAIL_TURN_MAX {
+            let Some((gateway, envelope)) = self.parts.inbox.links.pop() else { break };
             self.follow_placement(now);
             if let Some(links) = &mut self.parts.links {
                 links.take_mail(gateway, envelope);
@@ -321,9 +325,9 @@ impl Core {
 
     /// Executes what the keeper wants.
     fn keep(&mut self, now: Now) {
-        let Parts { keeping, outgoing, placement, store, .. } = &mut self.parts;
+        let Parts { keeping, outgoing, placement, store, direction, .. } = &mut self.parts;
         if let (Some(keeping), Some(store)) = (keeping, store) {
-            keeping.turn(now, self.phase, store, placement, outgoing);
+            keeping.turn(now, direction, store, placement, outgoing);
         }
     }
 
@@ -378,7 +382,7 @@ impl Core {
                 shard::Operation::ToRouter(to, envelope) => (to, envelope),
             };
             let back = if to.node() != *node {
-                links.as_mut().map_or(Err(envelope), |links| links.send_to_router(to, envelope)).err()
+                send_over(links.as_mut(), to, envelope).err()
             } else if to != own {
                 outgoing.deliver_to_router(to.core(), envelope).err()
             } else if router.wants_input() {
@@ -405,11 +409,11 @@ impl Core {
                 router::Operation::ToGateway(to, envelope) => self.deliver_to_gateway(now, to, envelope),
                 router::Operation::ToRouter(to, envelope) => self.deliver_to_router(to, envelope),
                 router::Operation::Store(request, content) => {
-                    if let Err((request, content)) = self.parts.store.try_submit(
-                        RouterId::new(NodeId::ALONE, self.parts.number),
-                        request,
-                        content,
-                    ) {
+                    let Parts { store, node, number, .. } = &self.parts;
+                    // A node without a store owns nothing, and so asks for nothing.
+                    let Some(store) = store else { continue };
+                    let asker = RouterId::new(*node, *number);
+                    if let Err((request, content)) = store.try_submit(asker, request, content) {
                         self.returned.push(router::Completion::StoreFull(request, content));
                         self.unfinished = Unfinished::Refused;
                     }
@@ -459,7 +463,7 @@ impl Core {
         } else if full && envelope.lane() == Lane::Required {
             Err(envelope)
         } else if to.node() != *node {
-            links.as_mut().map_or(Err(envelope), |links| links.send_to_router(to, envelope))
+            send_over(links.as_mut(), to, envelope)
         } else {
             outgoing.deliver_to_router(to.core(), envelope)
         };
@@ -480,7 +484,19 @@ impl Core {
         self.parts.direction.report_alive(self.parts.number);
         report::publish(&self.parts, self.parts.inbox.depths());
         self.parts.ring.trim();
+        if let Some(links) = &mut self.parts.links {
+            links.trim();
+        }
         shrink::list(&mut self.returned);
+    }
+}
+
+/// Hands an envelope to the link of its router shard's node; gives it back where there is none, or no room.
+#[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
+fn send_over(links: Option<&mut Links>, to: RouterId, envelope: ToRouter) -> Result<(), ToRouter> {
+    match links {
+        Some(links) => links.send_to_router(to, envelope),
+        None => Err(envelope),
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Phase {
 pub struct Direction {
     phase: AtomicU8,
     drained: Vec<AtomicBool>,
+    /// A core found that the process must stop.
+    gave_up: AtomicBool,
     /// Signs of life of each core; the count wraps, for only its changes say anything.
     beats: Vec<AtomicU32>,
 }
@@ -31,6 +33,7 @@ impl Direction {
         Self {
             phase: AtomicU8::new(Phase::Running as u8),
             drained: (0..cores).map(|_| AtomicBool::new(false)).collect(),
+            gave_up: AtomicBool::new(false),
             beats: (0..cores).map(|_| AtomicU32::new(0)).collect(),
         }
     }
@@ -54,6 +57,17 @@ impl Direction {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.drained.iter().all(|drained| drained.load(Ordering::Acquire))
+    }
+
+    /// The process must stop, and say that it failed.
+    pub fn give_up(&self) {
+        self.gave_up.store(true, Ordering::Release);
+    }
+
+    /// True when the process must stop.
+    #[must_use]
+    pub fn has_given_up(&self) -> bool {
+        self.gave_up.load(Ordering::Acquire)
     }
 
     /// How often each core has said that it lives: about once a second.

@@ -3,7 +3,7 @@
 use api::metrics::{Histogram, Metric, Source, powers_of_two};
 use protocol::error::ErrorCode;
 
-use super::Parts;
+use super::{Links, Parts};
 use crate::shard;
 
 /// Upper bounds of the shards' histograms.
@@ -21,6 +21,9 @@ pub(super) fn publish(parts: &Parts, depths: [usize; 3]) {
     conversations(&mut samples, parts.router.counters());
     store(&mut samples, parts.router.counters());
     ring(&mut samples, parts.ring.counters());
+    if let Some(of_core) = &parts.links {
+        links(&mut samples, of_core);
+    }
     for (mailbox, depth) in ["gateway", "router", "outcomes"].into_iter().zip(depths) {
         let depth = Metric::gauge("murmuring_mailbox_depth", "Items waiting in a mailbox.", depth as f64);
         samples.push(depth.with_label("mailbox", mailbox));
@@ -175,6 +178,42 @@ fn store(samples: &mut Vec<Metric>, counters: &router::Counters) {
             of_shard(&counters.batch_events, &COUNTS, 1.0),
         ),
     ]);
+}
+
+fn links(samples: &mut Vec<Metric>, links: &Links) {
+    let (counters, (routers, gateways)) = (links.counters(), links.counts());
+    samples.extend([
+        gauge("murmuring_links_to_routers", "Router nodes linked now.", routers as u64),
+        gauge("murmuring_links_of_gateways", "Links of other nodes' cores now.", gateways as u64),
+        counter("murmuring_links_total", "Links that came about.", counters.ready),
+        counter("murmuring_link_sends_total", "Sends of links.", counters.sends),
+        counter("murmuring_link_full_total", "Envelopes that a full link gave back.", counters.full),
+        counter("murmuring_link_too_large_total", "Envelopes that fit no frame.", counters.too_large),
+        counter("murmuring_link_pauses_total", "Times that a link was not read for a while.", counters.pauses),
+    ]);
+    for (direction, traffic) in [("in", &counters.incoming), ("out", &counters.outgoing)] {
+        let bytes = counter("murmuring_link_bytes_total", "Bytes over links.", traffic.bytes);
+        samples.push(bytes.with_label("direction", direction));
+        let kinds = [
+            ("request", traffic.to_router),
+            ("publish", traffic.publishes),
+            ("answer", traffic.to_gateway - traffic.publishes),
+            ("control", traffic.control),
+        ];
+        for (kind, count) in kinds {
+            let help = "Envelopes over links, and frames of the links' own (control).";
+            let frames = counter("murmuring_link_envelopes_total", help, count);
+            samples.push(frames.with_label("direction", direction).with_label("kind", kind));
+        }
+    }
+    for (reason, count) in counters.refused() {
+        let refused = counter("murmuring_link_refusals_total", "Handshakes that came to nothing.", count);
+        samples.push(refused.with_label("reason", reason));
+    }
+    for (reason, count) in counters.ended() {
+        let ended = counter("murmuring_link_ends_total", "Links that ended.", count);
+        samples.push(ended.with_label("reason", reason));
+    }
 }
 
 fn ring(samples: &mut Vec<Metric>, counters: ring::Counters) {

@@ -90,7 +90,7 @@ impl Placement {
 
 /// How much is on its way to a gateway shard of another node.
 #[derive(Debug, Default)]
-pub struct Gauge {
+pub(super) struct Gauge {
     /// Envelopes that were handed over and are not in the link's output yet.
     envelopes: AtomicUsize,
     /// Bytes in the link's output.
@@ -129,7 +129,7 @@ impl Gauge {
 
 /// A gateway shard of another node: which core has its link, and how much is on its way.
 #[derive(Clone, Debug)]
-pub struct Remote {
+pub(super) struct Remote {
     /// The core of this node.
     pub(super) core: u16,
     /// Shared with that core.

@@ -24,6 +24,8 @@ pub enum ServeError {
     Ticket(SecretError),
     /// The secret of the cluster could not be kept.
     Secret(SecretError),
+    /// The cluster's secret is too short for a key.
+    SecretTooShort,
     /// `cluster.secret_file` can't be used.
     SecretFile(String, io::Error),
     /// A gateway node that knows no router node.
@@ -72,6 +74,8 @@ pub enum ServeError {
     },
     /// The system gave no thread, descriptor or randomness.
     System(&'static str, io::Error),
+    /// Somebody else runs in this node's place: the log says who.
+    Replaced,
     /// A signal came before the server was ready.
     Interrupted,
 }
@@ -88,6 +92,7 @@ impl ServeError {
             Self::Descriptors { .. }
             | Self::Threads { .. }
             | Self::NoRouters
+            | Self::SecretTooShort
             | Self::SecretFile(..)
             | Self::RouterName(..) => true,
             #[cfg(feature = "foundationdb")]
@@ -101,6 +106,7 @@ impl ServeError {
             | Self::Read(_)
             | Self::Unfinished
             | Self::Claim(_)
+            | Self::Replaced
             | Self::Api(..)
             | Self::System(..)
             | Self::Interrupted => false,
@@ -114,6 +120,7 @@ impl fmt::Display for ServeError {
             Self::Credentials(error) => error.fmt(f),
             Self::Ticket(error) => write!(f, "the secret of resume tickets: {error}"),
             Self::Secret(error) => write!(f, "the secret of the cluster: {error}"),
+            Self::SecretTooShort => f.write_str("cluster.secret is too short for a key"),
             Self::SecretFile(path, error) => write!(f, "cluster.secret_file: {path}: {error}"),
             Self::NoRouters => f.write_str(
                 "cluster.routers is empty: a gateway node needs a router node to ask, such as \
@@ -155,6 +162,7 @@ impl fmt::Display for ServeError {
                  (systemd: LimitNPROC), pids.max of the cgroup (systemd: TasksMax={threads}), or kernel.threads-max"
             ),
             Self::System(what, error) => write!(f, "{what}: {error}"),
+            Self::Replaced => f.write_str("another process runs in this node's place: two have one cluster.node"),
             Self::Interrupted => f.write_str("a signal came before the server was ready"),
         }
     }

@@ -77,11 +77,12 @@ pub fn run(config: &Config, role: Role) -> Result<(), ServeError> {
     supervisor.ready();
     watch(&mut node, config, &signals, &mut supervisor, &logger);
     supervisor.stopping(Duration::from_millis(u64::from(config.drain.deadline_ms)));
+    let gave_up = node.has_given_up();
     node.stop(|time| {
         supervisor.alive();
         asks_to_stop(&signals, time)
     });
-    Ok(())
+    if gave_up { Err(ServeError::Replaced) } else { Ok(()) }
 }
 
 /// The one line on stdout that scripts wait for.
@@ -150,6 +151,9 @@ fn watch(node: &mut Node, config: &Config, signals: &Signals, supervisor: &mut S
             }
         }
         node.look_after();
+        if node.has_given_up() {
+            return;
+        }
         if node.silence() <= supervisor.silence_max(SILENCE_MIN) {
             supervisor.alive();
         }

@@ -78,7 +78,7 @@ impl Node {
             &exchange,
             &authenticator,
             &registry,
-            &answers,
+            role.has_routers().then_some(&answers),
             api_inbox,
         )?;
         let incarnation = start::seed()?;
@@ -155,6 +155,11 @@ impl Node {
     /// Whether the node knows who owns what: before, nothing that a client asks can be answered.
     pub(super) fn is_placed(&self) -> bool {
         self.exchange.placement().epoch() > Epoch(0)
+    }
+
+    /// True when the process must stop, since somebody else runs in its place.
+    pub(super) fn has_given_up(&self) -> bool {
+        self.direction.has_given_up()
     }
 
     /// Where the node listens, with the real ports.

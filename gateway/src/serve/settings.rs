@@ -6,12 +6,14 @@ use protocol::frame::ClientLimits;
 use protocol::placement::NodeId;
 use ring::limit::Limit;
 use ring::listener::ListenerSettings;
+use router::keeper::KeeperSettings;
 
 use super::role::Role;
 use super::store::Registration;
-use crate::config::Config;
+use crate::config::{Config, EngineKind};
 use crate::core::{Brim, exchange};
 use crate::host::process;
+use crate::link::UNSENT_BYTES_MAX;
 use crate::shard::{self, ListenerKind, Seats};
 
 /// How long HTTP requests under way may take when the server stops.
@@ -57,7 +59,7 @@ pub(super) fn listener_count(config: &Config, role: Role) -> u64 {
 /// How large the mailboxes of a node are.
 pub(super) fn exchange(config: &Config, cores: u16) -> exchange::Settings {
     let places = config.core.mailbox_envelopes as usize;
-    let brim = Brim { envelopes: places, bytes: config.cluster.link_bytes as usize };
+    let brim = Brim { envelopes: places, bytes: UNSENT_BYTES_MAX };
     exchange::Settings { cores, places, brim }
 }
 
@@ -170,6 +172,18 @@ pub(super) fn router(config: &Config, shards: u16) -> router::Settings {
         conversations_attached: u16::try_from(config.limits.conversations_attached).unwrap_or(u16::MAX),
         offline_ms: u64::from(config.limits.offline_ms),
         ..defaults
+    }
+}
+
+/// The keeper of a router node.
+pub(super) fn keeper(config: &Config, registration: &Registration) -> KeeperSettings {
+    let Registration { name, address, cores, incarnation } = registration;
+    let lease_ms = u64::from(config.cluster.lease_ms);
+    KeeperSettings {
+        beat_ms: (lease_ms / 4).max(1),
+        lease_ms,
+        exclusive: config.store.engine != EngineKind::Foundationdb,
+        ..KeeperSettings::new(name, *address, *cores, *incarnation)
     }
 }
 

@@ -1,6 +1,5 @@
 //! The pieces that a node is started from, each made in the order that `node` wants: its doors, its keys, its cores, its API.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc as threads;
@@ -9,10 +8,13 @@ use std::time::{Duration, Instant};
 
 use api::metrics::Registry;
 use protocol::envelope::{GatewayId, RouterId};
+use protocol::link::{self, Greeting};
+use protocol::placement::NodeId;
 use ring::listener::Listener;
 use ring::signal::Signals;
 use ring::{Ring, cpu};
 use router::RouterShard;
+use router::keeper::{Command, Keeper, Target};
 use tokio::sync::mpsc;
 
 use super::error::ServeError;
@@ -21,8 +23,9 @@ use super::store::{self, Opened, Registration, Tenancy};
 use super::{asks_to_stop, settings};
 use crate::auth::{Authenticator, Rules};
 use crate::config::{Config, EngineKind, Secret};
-use crate::core::{Clock, CommandAnswers, Core, Direction, Exchange, Parts};
+use crate::core::{Clock, CommandAnswers, Core, Direction, Exchange, Keeping, LinkSettings, Links, Parts};
 use crate::credentials::{self, Signing};
+use crate::link::ClusterKey;
 use crate::log::Logger;
 use crate::secret::{self, TICKET_SECRET};
 use crate::shard::{GatewayShard, Seats};
@@ -198,7 +201,7 @@ fn core(start: &Start, number: u16, listeners: Vec<Listener>) -> Result<Core, Se
         gateway,
         router,
         links,
-        keeper: keeper.map(|registration| settings::keeper(config, registration)),
+        keeping: keeper.map(|registration| keeping(start, registration, node)).transpose()?,
         inbox: exchange.inbox(number),
         outgoing: exchange.outgoing(),
         placement: Arc::clone(exchange.placement()),
@@ -206,8 +209,68 @@ fn core(start: &Start, number: u16, listeners: Vec<Listener>) -> Result<Core, Se
         clock: start.clock,
         direction: Arc::clone(&start.direction),
         metrics: Arc::clone(&start.registry),
+    }))
+}
+
+/// The links of a core.
+fn links(start: &Start, cluster: &InCluster, core: u16) -> Result<Links, ServeError> {
+    let InCluster { membership, registration, incarnation, .. } = cluster;
+    let placement = start.exchange.placement();
+    let key = ClusterKey::new(membership.secret.reveal().as_bytes());
+    let greeting = Greeting {
+        oldest: link::VERSION_OLDEST,
+        newest: link::VERSION,
+        node: placement.node(),
+        core,
+        cores: start.exchange.cores(),
+        incarnation: *incarnation,
+        name: membership.name.as_str().into(),
+    };
+    let listener = registration.as_ref().map(|_| settings::listeners(&start.config, start.role).len() as u8);
+    Ok(Links::new(LinkSettings {
+        key: key.map_err(|_| ServeError::SecretTooShort)?,
+        greeting,
+        listener,
+        routers: membership.routers.clone(),
+        seed: seed()?,
+        remotes: Arc::clone(start.exchange.remotes()),
         logger: start.logger.clone(),
     }))
+}
+
+/// The keeper of a router node.
+fn keeping(start: &Start, registration: &Registration, node: NodeId) -> Result<Keeping, ServeError> {
+    let answers = start.cluster.as_ref().map(|cluster| cluster.answers.clone()).unwrap_or_default();
+    let keeper = Keeper::new(settings::keeper(&start.config, registration), seed()?);
+    Ok(Keeping::new(keeper, node, answers, start.logger.clone()))
+}
+
+/// Hands operators' orders to the keeper of this process, where there is one.
+fn give_order(exchange: &Exchange, answers: Option<&CommandAnswers>) -> api::GiveOrder {
+    let (exchange, answers) = (exchange.clone(), answers.cloned());
+    Arc::new(move |order| {
+        let answers = answers.as_ref()?;
+        let command = match order {
+            api::Order::Drain { node } => Command::Drain(node.into()),
+            api::Order::Undrain { node } => Command::Undrain(node.into()),
+            api::Order::Move { slot, node, core: None } => {
+                Command::Move { slot, to: Target::Node(node.into()) }
+            }
+            api::Order::Move { slot, node, core: Some(core) } => {
+                let table = exchange.placement().table();
+                let of = table.nodes.iter().find(|of| *of.name == *node);
+                // A node that is not there is refused like one that has no such core.
+                let shard = of.map_or(RouterId::NOBODY, |of| RouterId::new(of.id, core));
+                Command::Move { slot, to: Target::Shard(shard) }
+            }
+        };
+        let (number, answer) = answers.expect();
+        if exchange.command(number, command).is_err() {
+            answers.forget(number);
+            return None;
+        }
+        Some(answer)
+    })
 }
 
 /// A random number.
@@ -223,7 +286,7 @@ pub(super) fn start_api(
     exchange: &Exchange,
     authenticator: &Arc<Authenticator>,
     registry: &Arc<Registry>,
-    answers: &CommandAnswers,
+    answers: Option<&CommandAnswers>,
     inbox: mpsc::Receiver<protocol::envelope::ToGateway>,
 ) -> Result<api::Handle, ServeError> {
     let (pushing, verifying) = (exchange.clone(), Arc::clone(authenticator));
@@ -233,6 +296,7 @@ pub(super) fn start_api(
         push: Arc::new(move |envelope| pushing.push_from_api(envelope, clustered)),
         table: Arc::new(move || (placement.node(), placement.table())),
         name: membership.map(|membership| membership.name.clone()).unwrap_or_default(),
+        give_order: give_order(exchange, answers.filter(|_| clustered)),
         inbox,
     };
     let authenticate: api::Authenticate =

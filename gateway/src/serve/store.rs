@@ -10,7 +10,8 @@ use storage::driver::{self, Driver, State};
 use storage::engine::embedded::{self, EmbeddedEngine};
 use storage::engine::{Engine, MemoryEngine};
 use storage::migrate;
-use storage::request::Failure;
+use storage::kv::EngineError;
+use storage::request::{Failure, Lease, Outcome, Request};
 
 #[cfg(feature = "foundationdb")]
 use super::cluster;
@@ -19,6 +20,8 @@ use crate::config::{Config, EngineKind};
 use crate::core::Exchange;
 use crate::log::Logger;
 
+/// How long leases are watched for a sign of life.
+const LEASE_LOOK: Duration = Duration::from_millis(2_500);
 /// Before a claim that a cluster did not take is made again.
 const CLAIM_PAUSE: Duration = Duration::from_secs(1);
 
@@ -73,6 +76,38 @@ pub(super) fn open(
         }
     };
     Ok(Opened { engine, tenancy })
+}
+
+/// Registers with the store: the node's number, which its name keeps.
+fn register(engine: &mut Engine, registration: &Registration) -> Result<NodeId, Failure> {
+    let Registration { name, address, cores, incarnation } = registration.clone();
+    let (node, name, draining) = (NodeId::NONE, name.into(), false);
+    let lease = Lease { node, name, address, cores, incarnation, beat: 0, draining };
+    match storage::run(engine, Request::Beat { lease, known: Epoch(0) }) {
+        Outcome::Beat(beaten) if beaten.held => match engine.sync() {
+            Ok(()) => Ok(beaten.node),
+            Err(EngineError::Poisoned(why)) => Err(Failure::Poisoned(why)),
+            Err(_) => Err(Failure::Unavailable),
+        },
+        Outcome::Beat(_) => Err(Failure::Fenced),
+        Outcome::Failed(failure) => Err(failure),
+        other => unreachable!("a beat is answered with what it found, not with {other:?}"),
+    }
+}
+
+/// A server of its own takes the whole store: not while router nodes of a cluster renew their leases there.
+fn refuse_live_cluster(engine: &mut Engine) -> Result<(), ServeError> {
+    let first = storage::leases(engine).map_err(ServeError::Claim)?;
+    // Nobody else can have a store of this process open.
+    if first.is_empty() || !is_elsewhere(engine) {
+        return Ok(());
+    }
+    thread::sleep(LEASE_LOOK);
+    let second = storage::leases(engine).map_err(ServeError::Claim)?;
+    let is_same = |now: &&Lease| first.iter().any(|then| then == *now);
+    let alive: Vec<String> =
+        second.iter().filter(|now| !is_same(now)).map(|lease| lease.name.to_string()).collect();
+    if alive.is_empty() { Ok(()) } else { Err(ServeError::Clustered(alive)) }
 }
 
 /// Tries on while a cluster does not answer.

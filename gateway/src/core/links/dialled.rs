@@ -216,7 +216,8 @@ impl Links {
         for number in gone {
             self.let_go(now, number, hands);
         }
-        for node in table.nodes.iter().filter(|node| node.id != self.own) {
+        let own = self.own;
+        for node in table.nodes.iter().filter(|node| node.id != own) {
             let is_there = |dialled: &&mut Dialled| {
                 dialled.node == Some(node.id) || dialled.node.is_none() && dialled.address == node.address
             };
