@@ -194,9 +194,11 @@ impl Link {
 
     /// Ends the link, unless it has ended: the first reason counts.
     fn end(&mut self, common: &mut Common, reason: Reason) {
-        if self.is_over() {
-            return;
-        }
+        let reason = match self.stage {
+            Stage::Over(_) | Stage::Told => return,
+            Stage::Refusing(refusal) => refusal,
+            Stage::Handshake(_) | Stage::Ready => reason,
+        };
         common.counters.count_end(self.is_ready(), reason);
         self.stage = Stage::Over(reason);
         self.kept = Vec::new();

@@ -176,6 +176,20 @@ fn two_without_a_common_version_both_learn_why() {
 
 #[test]
 fn a_refused_peer_that_does_not_read_is_not_waited_for() {
+    for closes in [false, true] {
+        let mut pair = refusing();
+        assert!(pair.acceptor.events.is_empty());
+        assert_eq!(pair.acceptor.link.deadline(), Some(5_000));
+        if closes {
+            pair.acceptor.link.socket_ended(&mut pair.acceptor.common, 104);
+        }
+        pair.acceptor.tick(at(5_000));
+        assert_eq!(ended(&pair.acceptor), Some(Reason::Version { oldest: 2, newest: 2 }));
+    }
+}
+
+/// An acceptor that has not got rid of its proof for a dialler without a common version.
+fn refusing() -> Pair {
     let mut pair = Pair::of(Greeting { oldest: 2, newest: 2, ..dialler_greeting() }, acceptor_greeting());
     for _ in 0..2 {
         let bytes = pair.dialler.send(at(0), usize::MAX);
@@ -185,10 +199,7 @@ fn a_refused_peer_that_does_not_read_is_not_waited_for() {
             pair.dialler.receive(at(0), &bytes);
         }
     }
-    assert!(pair.acceptor.events.is_empty());
-    assert_eq!(pair.acceptor.link.deadline(), Some(5_000));
-    pair.acceptor.tick(at(5_000));
-    assert_eq!(ended(&pair.acceptor), Some(Reason::Version { oldest: 2, newest: 2 }));
+    pair
 }
 
 #[test]

@@ -68,6 +68,26 @@ fn pausing_behind_every_event_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn what_comes_while_the_kept_rest_is_half_read_comes_behind_it() {
+    let (bytes, expected) = stream();
+    for split in (0..=bytes.len()).step_by(7) {
+        let mut end = acceptor();
+        end.pause_after = 1;
+        let (front, back) = bytes.split_at(split);
+        end.receive(at(0), front);
+        while end.link.is_paused() && end.events.len() < 3 {
+            end.pause_after = 1;
+            end.resume(at(0));
+        }
+        end.receive(at(0), back);
+        end.resume(at(0));
+        end.pause_after = usize::MAX;
+        end.resume(at(0));
+        assert_eq!(end.words(), expected, "split at {split}");
+    }
+}
+
+#[test]
 fn a_pause_that_is_asked_for_between_bytes_holds_at_once() {
     let (bytes, expected) = stream();
     let mut end = acceptor();
