@@ -23,6 +23,7 @@ mod create;
 mod ephemeral;
 mod hash;
 mod held;
+pub mod keeper;
 mod lamport;
 mod limits;
 mod mark;
