@@ -75,9 +75,8 @@ impl Beat {
         let placed = value::open_epoch(&key, answers.value().as_deref())?;
         let key = StoreKey::LastNode.encode();
         let last_node = answers.value().map_or(Ok(0), |found| value::open_number(&key, &found))?;
-        let node = match self.number(&leases, last_node) {
-            Ok(node) => node,
-            Err(step) => return Ok(step),
+        let Some(node) = self.number(&leases, last_node) else {
+            return Ok(refused("there are as many router nodes as may be"));
         };
         let found = Found { leases, node };
         let vanished = placed == Epoch(0) && self.known > Epoch(0);
@@ -94,22 +93,22 @@ impl Beat {
         Ok(Step::Read(reads))
     }
 
-    /// The number of this node: that of its name, else the one that it had, else a new one.
-    fn number(&self, leases: &[Lease], last_node: u64) -> Result<NodeId, Step> {
+    /// The number of this node: that of its name, else the one that it had, else a new one; `None`: too many are there.
+    fn number(&self, leases: &[Lease], last_node: u64) -> Option<NodeId> {
         if let Some(lease) = leases.iter().find(|lease| lease.name == self.asked.name) {
-            return Ok(lease.node);
+            return Some(lease.node);
         }
         if leases.len() >= NODES_MAX {
-            return Err(refused("there are as many router nodes as may be"));
+            return None;
         }
         if self.asked.node != NodeId::NONE {
-            return Ok(self.asked.node);
+            return Some(self.asked.node);
         }
         // When all numbers were given, those that are free are given again.
         let last = last_node.min(NODE_MAX);
         let is_free = |number: &u64| leases.iter().all(|lease| u64::from(lease.node.0) != *number);
         let number = (last + 1..=NODE_MAX).chain(1..=last).find(is_free);
-        Ok(NodeId(number.expect("there are more numbers than leases") as u16))
+        Some(NodeId(number.expect("there are more numbers than leases") as u16))
     }
 
     /// Whether the lease of this number is this process's, or for the taking.
