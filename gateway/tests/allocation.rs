@@ -1,5 +1,8 @@
 //! No allocation on the hot path once it is warm: delivery, parsing, answers, heartbeats. And a record's size is a fact.
 
+#[path = "shard/fleet.rs"]
+#[allow(dead_code, reason = "the shard's tests use the rest")]
+mod fleet;
 #[path = "shard/owner.rs"]
 #[allow(dead_code, reason = "the shard's tests use the rest")]
 mod owner;

@@ -6,7 +6,7 @@ use protocol::id::{ConversationKey, Tenant, UserId, UserKey};
 use protocol::placement::Slot;
 
 use super::GatewayShard;
-use super::caller::{AGAIN, Asks, ROOM};
+use super::caller::{AGAIN, ANNOUNCED, Asks};
 use super::connection::Flag;
 use super::slots::SlotSet;
 
@@ -177,7 +177,7 @@ impl GatewayShard {
         let items = keys.map(item).collect();
         let user = UserId::parse("system").expect("a valid id");
         let actor = Actor { key: UserKey { tenant, user }, authority: Authority::Server };
-        let caller = Caller { gateway: self.id, connection: 0, reference: ROOM };
+        let caller = Caller { gateway: self.id, connection: 0, reference: ANNOUNCED };
         self.tell_owner(owner, ToRouter::Attach { caller, actor, items });
     }
 

@@ -6,7 +6,7 @@ use protocol::frame::{ChatListEntry, ServerFrame};
 use protocol::id::ClientId;
 
 use super::GatewayShard;
-use super::caller::{AGAIN, Asks, parse};
+use super::caller::{AGAIN, ANNOUNCED, Asks, parse};
 use super::connection::State;
 use super::frames::write_after;
 use super::lag::Backlog;
@@ -43,7 +43,7 @@ impl GatewayShard {
             ToGateway::Backlog { caller, conversation, after, events, head, refused } => {
                 self.backlog(&Backlog { caller, conversation, after, events, head, refused });
             }
-            ToGateway::Attached { caller: Caller { connection: 0, .. }, tenant, items, refused } => {
+            ToGateway::Attached { caller: Caller { reference: ANNOUNCED, .. }, tenant, items, refused } => {
                 self.rooms_announced(tenant, &items, refused);
             }
             ToGateway::Attached { caller, tenant, items, refused } => {

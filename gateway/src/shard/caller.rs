@@ -42,7 +42,9 @@ const PAGE_WEIGHT: u16 = 32;
 pub(super) const OPENING: i64 = -1;
 /// `reference` of a session that is told of again.
 pub(super) const AGAIN: i64 = -2;
-/// `reference` of a room's own pull, and of its announcement; those of a connection carry the attachment.
+/// `reference` of rooms that are told of again: their caller's connection says nothing.
+pub(super) const ANNOUNCED: i64 = -3;
+/// `reference` of a room's own pull; those of a connection carry the attachment.
 pub(super) const ROOM: i64 = -1;
 
 /// The connection and the kind of request of a name; `None` for a name that this shard never gave.

@@ -190,12 +190,17 @@ impl GatewayShard {
             (Tenants::new(hasher()), Rooms::new(hasher()), Watches::new(hasher()));
         let mut pool = PacketPool::new(PACKETS_FREE_MAX, PACKETS_FREE_BYTES_MAX, PACKET_BYTES_KEPT_MAX);
         let ping = pool.packet(|out| write(Opcode::Ping, &[], out));
+        let mut owners = Owners::new(table, settings.router_queue_max);
+        let cluster = Cluster::new(&settings, table);
+        if let Some(cluster) = &cluster {
+            owners.set_up(|owner| cluster.is_up(owner));
+        }
         Self {
             id,
             send_rate: Rate::new(settings.limits.sends_per_second, settings.limits.sends_burst),
             frame_rate: Rate::new(settings.frames_per_second, settings.frames_burst),
-            owners: Owners::new(table, settings.router_queue_max),
-            cluster: Cluster::new(&settings, table),
+            owners,
+            cluster,
             settings,
             authenticator,
             random,

@@ -192,7 +192,7 @@ impl GatewayShard {
         for (owner, items) in groups {
             self.tell_owner(owner, ToRouter::Attach { caller, actor, items });
         }
-        if caller.connection != 0 && caller.reference == OPENING {
+        if caller.gateway == self.id && caller.reference == OPENING {
             let opening = self.answered(&caller).and_then(|(slot, _)| self.openings.get_mut(&slot));
             if let Some(opening) = opening {
                 opening.pending += extra as u16;

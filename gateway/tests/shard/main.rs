@@ -1,7 +1,11 @@
 //! The promises of the gateway shard, one file each, driven through its two enums alone.
 
+mod chaos;
 mod closing;
+mod cluster;
 mod delivery;
+mod fleet;
+mod moves;
 mod owner;
 mod pressure;
 mod rejoin;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use protocol::envelope::{AttachedItem, AttachedState, Caller, RouterId, ToGateway, ToRouter};
+use protocol::envelope::{AttachedItem, AttachedState, Authority, Caller, RouterId, ToGateway, ToRouter};
 use protocol::error::Refusal;
 use protocol::event::{ContentV1, Draft, Event, EventV1, Role};
 use protocol::frame::{ChatListEntry, Range};
@@ -30,6 +30,8 @@ pub(crate) struct Owner {
     pub(crate) away: Option<Refusal>,
     /// Publish nothing, as if every mailbox were full.
     pub(crate) mute: bool,
+    /// In a cluster: who has what.
+    pub(crate) fleet: Option<crate::fleet::Fleet>,
 }
 
 pub(crate) fn key(conversation: &str) -> ConversationKey {
@@ -79,13 +81,21 @@ impl Owner {
 
     /// Keeps what was asked, and answers it.
     pub(crate) fn take(&mut self, router: RouterId, envelope: ToRouter) {
+        if self.fleet.is_some() {
+            self.take_in_fleet(router, envelope);
+            return;
+        }
+        self.take_one(&envelope);
+        self.unanswered.push((router, envelope));
+    }
+
+    pub(crate) fn take_one(&mut self, envelope: &ToRouter) {
         if !self.silent {
-            match (self.away, caller(&envelope)) {
-                (Some(refusal), Some(caller)) => self.refuse(&envelope, caller, refusal),
-                _ => self.answer(&envelope),
+            match (self.away, caller(envelope)) {
+                (Some(refusal), Some(caller)) => self.refuse(envelope, caller, refusal),
+                _ => self.answer(envelope),
             }
         }
-        self.unanswered.push((router, envelope));
     }
 
     fn refuse(&mut self, envelope: &ToRouter, caller: Caller, refusal: Refusal) {
@@ -141,7 +151,9 @@ impl Owner {
                 let mut answered = Vec::new();
                 for item in items {
                     let log = self.logs.get_mut(&(actor.key.tenant, item.conversation));
-                    let log = log.filter(|log| log.members.contains(&actor.key.user));
+                    let log = log.filter(|log| {
+                        actor.authority == Authority::Server || log.members.contains(&actor.key.user)
+                    });
                     let state = log.map(|log| {
                         log.interest = true;
                         AttachedState { head: log.events.len() as u64, read: 0, role: Role::Member }
@@ -180,6 +192,17 @@ impl Owner {
             content: content(given),
         };
         let id = protocol::id::ClientId::parse(&*view.id).unwrap();
+        if let Some(first) = self.stored(conversation, &id) {
+            self.answers.push_back(ToGateway::Appended {
+                caller,
+                conversation: *conversation,
+                id,
+                seq: first,
+                time: START_UNIX_MS,
+                duplicate: true,
+            });
+            return;
+        }
         let at = self.answers.len();
         let name = conversation.conversation;
         let seq = self.append_draft(name.as_str(), Draft::encode(&copy).unwrap());
@@ -192,6 +215,14 @@ impl Owner {
             duplicate: false,
         };
         self.answers.insert(at, ack);
+    }
+
+    /// Seq of the event with this client id, in a cluster, where appends are asked twice.
+    fn stored(&self, conversation: &ConversationKey, id: &protocol::id::ClientId) -> Option<u64> {
+        self.fleet.as_ref()?;
+        let log = self.logs.get(&(conversation.tenant, conversation.conversation))?;
+        let first = log.events.iter().find(|event| *event.view().id == *id.as_str());
+        first.map(protocol::event::Event::seq)
     }
 
     fn answer_read(&mut self, envelope: &ToRouter) {
@@ -224,6 +255,10 @@ impl Owner {
                     head: log.events.len() as u64,
                     refused: None,
                 });
+            }
+            ToRouter::PresenceOf { caller, user } => {
+                let (caller, user) = (*caller, *user);
+                self.answers.push_back(ToGateway::PresenceOf { caller, user, online: true, last_seen: None });
             }
             _ => {}
         }

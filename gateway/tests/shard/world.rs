@@ -42,6 +42,8 @@ pub(crate) struct World {
     pub(crate) shard: GatewayShard,
     pub(crate) now: Now,
     pub(crate) owner: Owner,
+    /// What the API was handed.
+    pub(crate) to_api: Vec<ToGateway>,
     /// Mailboxes take so many envelopes until the next round; `None`: all.
     pub(crate) mailbox_room: Option<usize>,
     pub(crate) sockets: BTreeMap<u32, (Token, Socket)>,
@@ -81,13 +83,17 @@ impl World {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
-        let shard =
-            GatewayShard::new(GatewayId(3), &Table::alone(2, Epoch(1)), 20_000, settings, authenticator(), 7);
+        Self::with_table(settings, &Table::alone(2, Epoch(1)))
+    }
+
+    pub(crate) fn with_table(settings: Settings, table: &Table) -> Self {
+        let shard = GatewayShard::new(GatewayId(3), table, 20_000, settings, authenticator(), 7);
         let now = Now { monotonic_ms: 5_000, unix_ms: START_UNIX_MS, monotonic_us: 5_000_000 };
         Self {
             shard,
             now,
             owner: Owner::default(),
+            to_api: Vec::new(),
             mailbox_room: None,
             sockets: BTreeMap::new(),
             next_slot: 0,
@@ -168,7 +174,7 @@ impl World {
                     room = room.map(|room| room - 1);
                     self.owner.take(router, envelope);
                 }
-                Operation::ToApi(envelope) => panic!("nobody asked for {envelope:?}"),
+                Operation::ToApi(envelope) => self.to_api.push(envelope),
             }
         }
         moved
@@ -237,7 +243,11 @@ impl World {
     }
 
     fn deliver_envelopes(&mut self) -> bool {
-        let Some(envelope) = self.owner.answers.pop_front() else { return false };
+        let next = match &self.owner.fleet {
+            Some(_) => self.owner.next_in_fleet(),
+            None => self.owner.answers.pop_front(),
+        };
+        let Some(envelope) = next else { return false };
         self.complete(Completion::Envelope(envelope));
         true
     }
