@@ -28,6 +28,8 @@ struct Session {
     opening: u32,
     gateway: GatewayId,
     heard: bool,
+    /// True when it began here, or with an owner who knew: it is the newest of its device.
+    fresh: bool,
 }
 
 const _: () = assert!(size_of::<Session>() + size_of::<User>() <= 64);
@@ -37,7 +39,8 @@ const _: () = assert!(size_of::<Session>() + size_of::<User>() <= 64);
 struct Leaving {
     due: u64,
     number: u32,
-    user: CompactUser,
+    /// Who; `None` when the session ended with its gateway shard, whose word for the user was the last.
+    user: Option<CompactUser>,
     hash: UserHash,
     last_heard: u64,
 }
@@ -76,8 +79,8 @@ pub(crate) enum Turn {
 /// One whose time online ended with time.
 #[derive(Debug)]
 pub(crate) struct Gone {
-    /// Who.
-    pub(crate) user: UserKey,
+    /// Who, where that is known.
+    pub(crate) user: Option<UserKey>,
     /// The same, as a hash.
     pub(crate) hash: UserHash,
     /// When it was last heard, in monotonic milliseconds.
