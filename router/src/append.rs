@@ -170,7 +170,7 @@ impl RouterShard {
                 for (landing, results) in places.into_iter().zip(all) {
                     match landing {
                         Landing::Here(place) => self.land(place, results),
-                        Landing::Elsewhere(key) => self.landed_elsewhere(key, &results),
+                        Landing::Elsewhere(key) => self.landed_elsewhere(&key, &results),
                     }
                 }
             }

@@ -6,7 +6,7 @@ use std::ops::{Index, IndexMut};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use protocol::envelope::ToRouter;
+use protocol::envelope::{GatewayId, ToRouter};
 use protocol::event::Event;
 use protocol::id::ConversationKey;
 use protocol::placement::Slot;
@@ -121,9 +121,23 @@ impl Conversations {
     /// Every conversation of these slots.
     pub(crate) fn of_slots(&self, slots: &Bits) -> Vec<Place> {
         let here = |(place, slot): (usize, &Slot)| {
-            (slots.contains(usize::from(slot.0)) && self.places[place].is_some()).then_some(Place(place as u32))
+            (slots.contains(usize::from(slot.0)) && self.places[place].is_some())
+                .then_some(Place(place as u32))
         };
         self.slots.iter().enumerate().filter_map(here).collect()
+    }
+
+    /// Ends the interest of those that are not to be kept, if there is a conversation here. True: some were not.
+    pub(crate) fn keep_interest(&mut self, place: Place, keeps: impl Fn(GatewayId) -> bool) -> bool {
+        let Some(conversation) = self.places[place.0 as usize].as_deref_mut() else { return false };
+        let before = conversation.interest.len();
+        conversation.interest.retain(|&gateway| keeps(gateway));
+        conversation.interest.len() < before
+    }
+
+    /// Every interest there is.
+    pub(crate) fn interested(&self) -> impl Iterator<Item = GatewayId> {
+        self.places.iter().flatten().flat_map(|conversation| conversation.interest.iter().copied())
     }
 
     /// A conversation is of use again.

@@ -227,7 +227,9 @@ impl RouterShard {
         self.openings.invariants(owns);
         self.grace.invariants(owns);
         let of_conversation = |key: &ConversationKey| self.owns(Slot::of_conversation(key));
-        let here = |request: &ToRouter| crate::request::conversation(request).is_none_or(|key| of_conversation(&key));
+        let here = |request: &ToRouter| {
+            crate::request::conversation(request).is_none_or(|key| of_conversation(&key))
+        };
         assert!(self.conversations.requests().all(here), "what waits is for an own slot");
     }
 }

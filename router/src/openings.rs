@@ -17,6 +17,8 @@ pub(crate) struct Opening {
     pub(crate) caller: Caller,
     /// Whose.
     pub(crate) user: UserKey,
+    /// True: its gateway shard had announced the session before.
+    pub(crate) again: bool,
     /// Memberships that came or went since the chat list was asked for, to be told behind it.
     pub(crate) news: Vec<ToGateway>,
     /// True when there were more than were kept: the list is to be read again.
@@ -48,11 +50,11 @@ impl Openings {
     }
 
     /// Takes one; `None` when there are too many.
-    pub(crate) fn begin(&mut self, caller: Caller, user: UserKey) -> Option<OpeningNumber> {
+    pub(crate) fn begin(&mut self, caller: Caller, user: UserKey, again: bool) -> Option<OpeningNumber> {
         if self.len() >= OPENINGS_MAX {
             return None;
         }
-        let opening = Some(Opening { caller, user, news: Vec::new(), stale: false });
+        let opening = Some(Opening { caller, user, again, news: Vec::new(), stale: false });
         let Some(number) = self.free.pop() else {
             self.openings.push(opening);
             return Some(OpeningNumber((self.openings.len() - 1) as u32));

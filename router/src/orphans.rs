@@ -59,7 +59,7 @@ impl RouterShard {
     }
 
     /// A conversation's batch was stored after the conversation was given up.
-    pub(crate) fn landed_elsewhere(&mut self, key: Box<ConversationKey>, results: &[Appended]) {
+    pub(crate) fn landed_elsewhere(&mut self, key: &ConversationKey, results: &[Appended]) {
         for appended in results {
             if let Appended::Stored(event) = appended
                 && let Some((user, joined, after)) = news_of(event)

@@ -267,7 +267,10 @@ impl Outgoing {
         self.gateways.invariants();
         self.routers.invariants();
         assert!(self.unowned.len() <= UNOWNED_MAX);
-        assert!(self.gateways.held.keys().all(|&gateway| self.reaches(gateway)), "nothing waits for the gone");
+        assert!(
+            self.gateways.held.keys().all(|&gateway| self.reaches(gateway)),
+            "nothing waits for the gone"
+        );
         assert!(!self.routers.held.contains_key(&RouterId::NOBODY));
     }
 }

@@ -255,13 +255,14 @@ impl RouterShard {
 
     /// Nothing lands any more that was under way, and the log is read; or the store is asked again.
     pub(crate) fn bar_outcome(&mut self, place: Place, outcome: &Outcome) {
+        let fenced = self.has_peers() && matches!(outcome, Outcome::Failed(Failure::Fenced));
         let conversation = &mut self.conversations[place];
         conversation.pins -= 1;
         self.touched.push(place);
         if !conversation.doubtful {
             return;
         }
-        if self.has_peers() && matches!(outcome, Outcome::Failed(Failure::Fenced)) {
+        if fenced {
             return self.doubt_fenced(place);
         }
         // A newer owner's fence bars this one's appends as well.

@@ -131,6 +131,11 @@ impl Watches {
         });
     }
 
+    /// Everybody who watches somebody.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = GatewayId> {
+        self.watched.values().flat_map(|watched| watched.watchers.iter().map(|watcher| watcher.gateway))
+    }
+
     /// The slot of a watched user.
     pub(crate) fn slot(&self, hash: UserHash) -> Option<Slot> {
         self.watched.get(&hash).map(|watched| watched.slot)
