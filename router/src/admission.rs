@@ -14,16 +14,32 @@ use storage::request::{Outcome, Request};
 use crate::conversation::{Meta, Place, Standing, Waiting, Work};
 use crate::limits::{LOAD_USERS_MAX, WAITING_MAX, WAITING_OF_ONE_MAX};
 use crate::members::Known;
-use crate::refusal::{BUSY, NOT_FOUND, STORE_AWAY};
+use crate::refusal::{BUSY, LAPSED, NOT_FOUND, STORE_AWAY};
 use crate::roles::Access;
 use crate::shard::RouterShard;
 use crate::store::Pending;
 use crate::{Operation, request};
 
+/// Why a conversation has no place here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// There is no room.
+    Full,
+    /// Its slot is another shard's.
+    Misplaced,
+}
+
 impl RouterShard {
-    /// Takes a request to a conversation of this shard.
+    /// Takes a request to a conversation.
     pub(crate) fn admit(&mut self, key: ConversationKey, request: ToRouter) {
-        let Some(place) = self.open(&key) else { return self.refuse(&request, BUSY) };
+        let place = match self.open(&key) {
+            Ok(place) => place,
+            Err(NoPlace::Full) => return self.refuse(&request, BUSY),
+            Err(NoPlace::Misplaced) => return self.turn_away(request),
+        };
+        if self.lapsed && request::needs_owner(&request) {
+            return self.refuse(&request, LAPSED);
+        }
         if self.is_next(place) && self.is_decidable(place, &request) {
             return self.serve(place, request);
         }
@@ -33,14 +49,24 @@ impl RouterShard {
         self.wait(place, Waiting::Request(Box::new(request)));
     }
 
-    /// The conversation's place, to be settled at the end of the call; `None` when there is no room.
-    pub(crate) fn open(&mut self, key: &ConversationKey) -> Option<Place> {
-        if self.conversations.find(key).is_none() {
-            assert_eq!(self.table.owner(Slot::of_conversation(key)), self.id, "one owner a conversation");
-        }
-        let place = self.conversations.open(key)?;
+    /// The conversation's place, to be settled at the end of the call. What is in memory is this shard's own: only of the
+    /// others the table is asked.
+    pub(crate) fn open(&mut self, key: &ConversationKey) -> Result<Place, NoPlace> {
+        let place = match self.conversations.find(key) {
+            Some(place) => {
+                self.conversations.rouse(place);
+                place
+            }
+            None => {
+                let slot = Slot::of_conversation(key);
+                if !self.owns(slot) {
+                    return Err(NoPlace::Misplaced);
+                }
+                self.conversations.make(key, slot).ok_or(NoPlace::Full)?
+            }
+        };
         self.touched.push(place);
-        Some(place)
+        Ok(place)
     }
 
     /// True when nothing is before a request that comes now.

@@ -13,6 +13,7 @@ use crate::Operation;
 use crate::appends::{Flying, Origin, Queued};
 use crate::conversation::Place;
 use crate::limits::{APPENDS_MAX, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, CONVERSATION_BYTES, EVENT_FLOOR_BYTES};
+use crate::orphans::Landing;
 use crate::refusal::{BUSY, CONFLICT, NO_TARGET, NOT_FOUND, STORE_AWAY, bad_request, forbidden, of_failure};
 use crate::request;
 use crate::roles::Access;
@@ -117,6 +118,7 @@ impl RouterShard {
         let mut conversations = Vec::new();
         let mut places = Vec::new();
         let (mut events, mut bytes) = (0, 0);
+        let spares = self.has_peers();
         while events < BATCH_EVENTS_MAX
             && bytes + EVENT_FLOOR_BYTES <= BATCH_BYTES_MAX
             && let Some(place) = self.batches.pop_front()
@@ -126,8 +128,15 @@ impl RouterShard {
             if !conversation.has_batch() {
                 continue;
             }
+            let alone = conversation.appends.alone;
+            if alone && !places.is_empty() {
+                conversation.appends.listed = true;
+                self.batches.push_front(place);
+                break;
+            }
+            conversation.appends.alone = false;
             let room = BATCH_BYTES_MAX - bytes - CONVERSATION_BYTES;
-            let items = conversation.appends.take_batch(BATCH_EVENTS_MAX - events, room);
+            let items = conversation.appends.take_batch(BATCH_EVENTS_MAX - events, room, spares);
             if items.is_empty() {
                 // Its first event does not fit behind the others: it opens the next transaction.
                 conversation.appends.listed = true;
@@ -136,8 +145,11 @@ impl RouterShard {
             }
             events += items.len();
             bytes += CONVERSATION_BYTES + conversation.appends.flying_bytes();
-            places.push(place);
+            places.push(Landing::Here(place));
             conversations.push(ConversationAppend { conversation: conversation.key(), items });
+            if alone {
+                break;
+            }
         }
         if conversations.is_empty() {
             return;
@@ -150,18 +162,25 @@ impl RouterShard {
     }
 
     /// A transaction came to its end.
-    pub(crate) fn append_outcome(&mut self, places: Vec<Place>, sent_us: u64, outcome: Outcome) {
+    pub(crate) fn append_outcome(&mut self, places: Vec<Landing>, sent_us: u64, outcome: Outcome) {
         self.counters.commit_us.record(self.now.monotonic_us.saturating_sub(sent_us));
         match outcome {
             Outcome::Appended(all) => {
                 assert_eq!(all.len(), places.len(), "the store answers for each conversation");
-                for (place, results) in places.into_iter().zip(all) {
-                    self.land(place, results);
+                for (landing, results) in places.into_iter().zip(all) {
+                    match landing {
+                        Landing::Here(place) => self.land(place, results),
+                        Landing::Elsewhere(key) => self.landed_elsewhere(&key, &results),
+                    }
                 }
+            }
+            Outcome::Failed(Failure::Fenced) if self.has_peers() => {
+                self.counters.commits_failed += 1;
+                self.appends_fenced(&places);
             }
             Outcome::Failed(failure) => {
                 self.counters.commits_failed += 1;
-                for place in places {
+                for place in places.iter().filter_map(Landing::place) {
                     self.crash(place, &failure);
                 }
             }
@@ -209,14 +228,16 @@ impl RouterShard {
         self.after_batch(place);
     }
 
-    fn take_landed(&mut self, place: Place) -> Vec<Flying> {
+    /// Takes out what was under way, which has come to its end.
+    pub(crate) fn take_landed(&mut self, place: Place) -> Vec<Flying> {
         let landed = self.conversations[place].appends.land();
         self.appends -= landed.len();
         self.append_bytes -= landed.iter().map(|flying| flying.bytes).sum::<usize>();
         landed
     }
 
-    fn after_batch(&mut self, place: Place) {
+    /// Goes on with a conversation whose batch has come to its end.
+    pub(crate) fn after_batch(&mut self, place: Place) {
         self.finish_create(place);
         self.list_batch(place);
         self.advance(place);

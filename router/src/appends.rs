@@ -19,7 +19,7 @@ pub(crate) enum Origin {
 }
 
 /// An event that waits for its transaction.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Queued {
     /// Who waits.
     pub(crate) origin: Origin,
@@ -60,6 +60,8 @@ pub(crate) struct Flying {
     pub(crate) is_change: bool,
     /// What a transaction writes for it, at most, in bytes.
     pub(crate) bytes: usize,
+    /// The whole of it, where its transaction may have to be made again because of another conversation.
+    spare: Option<Box<Queued>>,
 }
 
 /// The appends of one conversation, in their order.
@@ -70,6 +72,8 @@ pub(crate) struct Appends {
     changes: usize,
     /// True while the conversation is in the list of those that have a batch to send.
     pub(crate) listed: bool,
+    /// True: the next batch is a transaction by itself.
+    pub(crate) alone: bool,
 }
 
 impl Appends {
@@ -101,7 +105,8 @@ impl Appends {
 
     /// Moves the next batch into flight: at most `events` and `bytes`. It ends behind an append that takes rights away,
     /// because what follows must be allowed by what that one leaves.
-    pub(crate) fn take_batch(&mut self, events: usize, bytes: usize) -> Vec<AppendItem> {
+    /// `spares`: what is taken can be put back.
+    pub(crate) fn take_batch(&mut self, events: usize, bytes: usize, spares: bool) -> Vec<AppendItem> {
         assert!(self.in_flight.is_empty(), "one batch in flight a conversation");
         let mut items = Vec::new();
         let mut room = bytes;
@@ -111,7 +116,7 @@ impl Appends {
         {
             room -= queued.bytes();
             let last = queued.takes_rights();
-            items.push(self.launch(queued));
+            items.push(self.launch(queued, spares));
             if last {
                 break;
             }
@@ -119,11 +124,12 @@ impl Appends {
         items
     }
 
-    fn launch(&mut self, queued: Queued) -> AppendItem {
+    fn launch(&mut self, queued: Queued, spares: bool) -> AppendItem {
         let bytes = queued.bytes();
+        let spare = spares.then(|| Box::new(queued.clone()));
         let Queued { origin, id, draft, lamport, rule, .. } = queued;
         let is_change = matches!(rule, AppendRule::Change(_));
-        self.in_flight.push(Flying { origin, id, is_change, bytes });
+        self.in_flight.push(Flying { origin, id, is_change, bytes, spare });
         AppendItem { draft, lamport, rule }
     }
 
@@ -135,6 +141,14 @@ impl Appends {
             self.next = VecDeque::new();
         }
         landed
+    }
+
+    /// Nothing of the batch was stored, and not on its own account: it waits again, to be tried by itself.
+    pub(crate) fn put_back(&mut self) {
+        for flying in std::mem::take(&mut self.in_flight).into_iter().rev() {
+            self.next.push_front(*flying.spare.expect("a batch that can be put back has spares"));
+        }
+        self.alone = true;
     }
 
     /// What the batch under way writes, at most, in bytes.
@@ -155,6 +169,12 @@ impl Appends {
         withdrawn
     }
 
+    /// Who waits for what waits or is under way, in order.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = Origin> {
+        let waiting = self.next.iter().map(|queued| queued.origin);
+        self.in_flight.iter().map(|flying| flying.origin).chain(waiting)
+    }
+
     /// How many wait or are under way, and their bytes.
     pub(crate) fn load(&self) -> (usize, usize) {
         let waiting: usize = self.next.iter().map(Queued::bytes).sum();
@@ -163,7 +183,7 @@ impl Appends {
 
     /// Asserts what must be.
     pub(crate) fn invariants(&self) {
-        assert!(self.next.len() <= APPENDS_OF_ONE_MAX + crate::limits::CREATE_MEMBERS_MAX);
+        assert!(self.next.len() <= APPENDS_OF_ONE_MAX + crate::limits::CREATE_MEMBERS_MAX + BATCH_EVENTS_MAX);
         assert!(self.in_flight.len() <= BATCH_EVENTS_MAX);
         let waiting = self.next.iter().filter(|queued| matches!(queued.rule, AppendRule::Change(_))).count();
         let flying = self.in_flight.iter().filter(|flying| flying.is_change).count();

@@ -9,11 +9,12 @@ use protocol::error::Refusal;
 use protocol::event::Role;
 use protocol::id::{ConversationKey, UserKey};
 
+use crate::admission::NoPlace;
 use crate::attaches::{Attach, Decision, Item};
 use crate::conversation::{AttachNumber, Place, Waiting, Work};
 use crate::limits::ATTACH_ITEMS_MAX;
 use crate::members::Known;
-use crate::refusal::{BUSY, bad_request};
+use crate::refusal::{BUSY, LAPSED, bad_request};
 use crate::shard::RouterShard;
 
 impl RouterShard {
@@ -23,6 +24,10 @@ impl RouterShard {
             let refused = Some(bad_request("an attach names 1 to 4,096 conversations"));
             return self.answer_attach(caller, &actor.key, without_states(items), refused);
         }
+        if self.lapsed {
+            self.count_refusal(&LAPSED);
+            return self.answer_attach(caller, &actor.key, without_states(items), Some(LAPSED));
+        }
         let Some(number) = self.attaches.begin(caller, actor.key, actor.authority, items) else {
             self.count_refusal(&BUSY);
             return self.answer_attach(caller, &actor.key, without_states(items), Some(BUSY));
@@ -30,20 +35,48 @@ impl RouterShard {
         let user = (actor.authority == Authority::User).then_some(actor.key);
         for (item, AttachItem { conversation, listed }) in items.iter().enumerate() {
             let key = ConversationKey { tenant: actor.key.tenant, conversation: *conversation };
-            let place = self.open(&key);
-            if let (Some(place), Some(user)) = (place, user) {
-                self.learn_listed(place, user, *listed);
+            self.attach_one(number, item, &key, user, *listed);
+        }
+    }
+
+    fn attach_one(
+        &mut self,
+        number: AttachNumber,
+        item: usize,
+        key: &ConversationKey,
+        user: Option<UserKey>,
+        listed: Option<Listed>,
+    ) {
+        if self.attaches.get_mut(number).misplaced {
+            return self.attach_close(number, item, Decision::Stranger);
+        }
+        let place = match self.open(key) {
+            Ok(place) => place,
+            Err(NoPlace::Full) => return self.attach_refuse(number, item, BUSY),
+            Err(NoPlace::Misplaced) => {
+                self.attach_misplace(number);
+                return self.attach_close(number, item, Decision::Stranger);
             }
-            match place {
-                None => self.attach_refuse(number, item, BUSY),
-                Some(place) if self.is_next(place) && self.is_known(place, [user, None]) => {
-                    self.attach_decide(place, number, item);
-                }
-                Some(place) if self.has_room_to_wait(place) => {
-                    self.wait(place, Waiting::Attach { attach: number, item, user });
-                }
-                Some(_) => self.attach_refuse(number, item, BUSY),
-            }
+        };
+        if let Some(user) = user {
+            self.learn_listed(place, user, listed);
+        }
+        if self.is_next(place) && self.is_known(place, [user, None]) {
+            self.attach_decide(place, number, item);
+        } else if self.has_room_to_wait(place) {
+            self.wait(place, Waiting::Attach { attach: number, item, user });
+        } else {
+            self.attach_refuse(number, item, BUSY);
+        }
+    }
+
+    /// One of an attach's conversations is another shard's: whoever asked is told so at once, and asks anew for all of them.
+    /// The others are left as they are, and come to nothing in their turn.
+    pub(crate) fn attach_misplace(&mut self, number: AttachNumber) {
+        let attach = self.attaches.get_mut(number);
+        if !std::mem::replace(&mut attach.misplaced, true) {
+            let caller = attach.caller;
+            self.misplace(caller);
         }
     }
 
@@ -93,7 +126,8 @@ impl RouterShard {
         self.attach_close(number, item, Decision::Stranger);
     }
 
-    fn attach_close(&mut self, number: AttachNumber, item: usize, decision: Decision) {
+    /// One conversation of an attach is decided; the last one answers it.
+    pub(crate) fn attach_close(&mut self, number: AttachNumber, item: usize, decision: Decision) {
         let attach = self.attaches.get_mut(number);
         attach.items[item].decision = decision;
         attach.open -= 1;
@@ -115,11 +149,16 @@ impl RouterShard {
     }
 
     fn attach_end(&mut self, number: AttachNumber) {
-        let Attach { caller, user, authority, items, refused, .. } = self.attaches.end(number);
+        let Attach { caller, user, authority, items, refused, misplaced, .. } = self.attaches.end(number);
+        // Interest of a gateway shard that is gone would end never.
+        let attaches = refused.is_none() && !misplaced && self.outgoing.reaches(caller.gateway);
         let mut answer = Vec::with_capacity(items.len());
         for Item { conversation, decision, .. } in items {
-            let state = self.attach_item(number, &caller, &user, authority, decision, refused.is_none());
+            let state = self.attach_item(number, &caller, &user, authority, decision, attaches);
             answer.push(AttachedItem { conversation, state: state.filter(|_| refused.is_none()) });
+        }
+        if misplaced {
+            return;
         }
         if let Some(refusal) = &refused {
             self.count_refusal(refusal);

@@ -52,6 +52,8 @@ pub(crate) struct Attach {
     pub(crate) open: usize,
     /// Set when one could not be decided: then nothing is attached.
     pub(crate) refused: Option<Refusal>,
+    /// True: one of them is another shard's, and whoever asked was told so. Nothing is attached, and nothing more is told.
+    pub(crate) misplaced: bool,
 }
 
 /// All attaches that are not decided yet.
@@ -87,7 +89,7 @@ impl Attaches {
             })
             .collect();
         let open = items.len();
-        let attach = Some(Attach { caller, user, authority, items, open, refused: None });
+        let attach = Some(Attach { caller, user, authority, items, open, refused: None, misplaced: false });
         let Some(number) = self.free.pop() else {
             self.attaches.push(attach);
             return Some(AttachNumber((self.attaches.len() - 1) as u32));

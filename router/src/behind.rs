@@ -44,6 +44,19 @@ impl Behind {
         }
     }
 
+    /// Nobody is behind in these conversations any more.
+    pub(crate) fn forget(&mut self, forgotten: impl Fn(Place) -> bool) {
+        self.gateways.retain(|_, places| {
+            places.retain(|&place| !forgotten(place));
+            !places.is_empty()
+        });
+    }
+
+    /// A gateway shard is behind nowhere any more.
+    pub(crate) fn lose(&mut self, gateway: GatewayId) {
+        self.gateways.remove(&gateway);
+    }
+
     /// Whom to tell now, of those that are `open`. They count as told until their mailbox gives it back.
     pub(crate) fn take(&mut self, now_ms: u64, open: impl Fn(GatewayId) -> bool) -> Vec<(GatewayId, Place)> {
         if now_ms < self.retry_at || self.is_empty() {

@@ -6,10 +6,13 @@ use std::ops::{Index, IndexMut};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use protocol::envelope::{GatewayId, ToRouter};
 use protocol::event::Event;
 use protocol::id::ConversationKey;
+use protocol::placement::Slot;
 
-use crate::conversation::{Conversation, Place, Standing};
+use crate::bits::Bits;
+use crate::conversation::{Conversation, Place, Standing, Waiting};
 use crate::hash::{Keys, UserHash};
 use crate::limits::{LOAD_USERS_MAX, MEMBERS_OF_ONE_MAX};
 use crate::members::Known;
@@ -19,6 +22,8 @@ use crate::members::Known;
 pub(crate) struct Conversations {
     hasher: FixedState,
     places: Vec<Option<Box<Conversation>>>,
+    /// By place: the slot of the conversation that is there, or was. Apart from them, because a new table looks at all.
+    slots: Vec<Slot>,
     free: Vec<Place>,
     by_key: HashTable<Place>,
     idle: BTreeSet<(u64, Place)>,
@@ -54,6 +59,7 @@ impl Conversations {
         Self {
             hasher: keys.hasher(),
             places: Vec::new(),
+            slots: Vec::new(),
             free: Vec::new(),
             by_key: HashTable::new(),
             idle: BTreeSet::new(),
@@ -79,12 +85,8 @@ impl Conversations {
         self.by_key.find(self.hasher.hash_one(key), |&place| self[place].is(key)).copied()
     }
 
-    /// Where a conversation is; makes a place for it. `None`: the table is full of conversations in use.
-    pub(crate) fn open(&mut self, key: &ConversationKey) -> Option<Place> {
-        if let Some(place) = self.find(key) {
-            self.rouse(place);
-            return Some(place);
-        }
+    /// Makes a place for a conversation of this slot that has none. `None`: the table is full of conversations in use.
+    pub(crate) fn make(&mut self, key: &ConversationKey, slot: Slot) -> Option<Place> {
         if self.len() >= self.conversations_max && !self.forget_oldest() {
             return None;
         }
@@ -93,10 +95,12 @@ impl Conversations {
             Some(place) => place,
             None => {
                 self.places.push(None);
+                self.slots.push(slot);
                 Place((self.places.len() - 1) as u32)
             }
         };
         self.places[place.0 as usize] = conversation;
+        self.slots[place.0 as usize] = slot;
         let Self { hasher, places, by_key, .. } = self;
         by_key.insert_unique(hasher.hash_one(key), place, |other| {
             hasher.hash_one(places[other.0 as usize].as_ref().expect("a place in the index is taken").key())
@@ -104,7 +108,40 @@ impl Conversations {
         Some(place)
     }
 
-    fn rouse(&mut self, place: Place) {
+    /// The slot of a conversation.
+    pub(crate) fn slot(&self, place: Place) -> Slot {
+        self.slots[place.0 as usize]
+    }
+
+    /// How many places there are, taken or free.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Every conversation of these slots.
+    pub(crate) fn of_slots(&self, slots: &Bits) -> Vec<Place> {
+        let here = |(place, slot): (usize, &Slot)| {
+            (slots.contains(usize::from(slot.0)) && self.places[place].is_some())
+                .then_some(Place(place as u32))
+        };
+        self.slots.iter().enumerate().filter_map(here).collect()
+    }
+
+    /// Ends the interest of those that are not to be kept, if there is a conversation here. True: some were not.
+    pub(crate) fn keep_interest(&mut self, place: Place, keeps: impl Fn(GatewayId) -> bool) -> bool {
+        let Some(conversation) = self.places[place.0 as usize].as_deref_mut() else { return false };
+        let before = conversation.interest.len();
+        conversation.interest.retain(|&gateway| keeps(gateway));
+        conversation.interest.len() < before
+    }
+
+    /// Every interest there is.
+    pub(crate) fn interested(&self) -> impl Iterator<Item = GatewayId> {
+        self.places.iter().flatten().flat_map(|conversation| conversation.interest.iter().copied())
+    }
+
+    /// A conversation is of use again.
+    pub(crate) fn rouse(&mut self, place: Place) {
         if let Some(since) = self[place].idle_since.take() {
             self.idle.remove(&(since, place));
         }
@@ -136,7 +173,8 @@ impl Conversations {
         true
     }
 
-    fn forget(&mut self, place: Place) {
+    /// Forgets all of a conversation: nothing refers to its place any more.
+    pub(crate) fn forget(&mut self, place: Place) {
         self.rouse(place);
         self.clear_recent(place);
         self.clear_members(place);
@@ -203,8 +241,8 @@ impl Conversations {
         self[place].members.clear();
     }
 
-    /// Asserts every bound and that the sums are right.
-    pub(crate) fn invariants(&self) {
+    /// Asserts every bound, that the sums are right, and that every conversation is of a slot that the shard has.
+    pub(crate) fn invariants(&self, owns: impl Fn(Slot) -> bool) {
         let all = || self.places.iter().flatten();
         assert!(self.len() <= self.conversations_max);
         assert!(self.idle.len() <= self.idle_max);
@@ -215,7 +253,11 @@ impl Conversations {
         assert_eq!(all().map(|conversation| conversation.recent.bytes()).sum::<usize>(), self.recent_bytes);
         assert_eq!(all().map(|conversation| conversation.members.len()).sum::<usize>(), self.members_known);
         assert_eq!(all().filter(|conversation| conversation.idle_since.is_some()).count(), self.idle.len());
-        for conversation in all() {
+        assert_eq!(self.slots.len(), self.places.len());
+        for (conversation, &slot) in self.places.iter().zip(&self.slots) {
+            let Some(conversation) = conversation.as_deref() else { continue };
+            assert_eq!(Slot::of_conversation(&conversation.key()), slot);
+            assert!(owns(slot), "what is held is of an own slot");
             assert!(conversation.members.len() <= MEMBERS_OF_ONE_MAX);
             if conversation.is_idle() {
                 assert!(conversation.idle_since.is_some(), "idle conversations are in the list of those");
@@ -228,6 +270,15 @@ impl Conversations {
     pub(crate) fn append_load(&self) -> (usize, usize) {
         let loads = self.places.iter().flatten().map(|conversation| conversation.appends.load());
         loads.fold((0, 0), |(count, bytes), (more, more_bytes)| (count + more, bytes + more_bytes))
+    }
+
+    /// The requests that wait.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = &ToRouter> {
+        let waiting = self.places.iter().flatten().flat_map(|conversation| &conversation.waiting);
+        waiting.filter_map(|waiting| match waiting {
+            Waiting::Request(request) => Some(&**request),
+            Waiting::Attach { .. } => None,
+        })
     }
 
     /// How many requests wait.

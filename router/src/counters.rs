@@ -70,7 +70,23 @@ pub struct Counters {
     pub marks: u64,
     /// Cursors dropped because too many waited for the store.
     pub marks_dropped: u64,
+    /// Requests told that another shard has their slot.
+    pub misplaced: u64,
+    /// Appends tried again in a transaction of their own, because another conversation's slot had gone to another shard.
+    pub tried_alone: u64,
+    /// Marks and memberships passed on to the shard that has their slot.
+    pub passed_on: u64,
+    /// Marks and memberships dropped because too many were to be passed on.
+    pub passed_on_dropped: u64,
+    /// Slots that a table took away.
+    pub slots_lost: u64,
+    /// Slots that came by a table.
+    pub slots_gained: u64,
+    /// Gateway shards of other nodes that ended.
+    pub gateways_gone: u64,
 
+    /// Slots owned now.
+    pub slots_owned: u64,
     /// Conversations in memory now.
     pub conversations: u64,
     /// Sessions registered now.

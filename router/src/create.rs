@@ -26,7 +26,8 @@ use crate::store::Pending;
 /// A creation under way.
 #[derive(Debug)]
 pub(crate) struct Creation {
-    caller: Caller,
+    /// Who asks.
+    pub(crate) caller: Caller,
     actor: Actor,
     kind: ConversationKind,
     title: Option<Box<str>>,
@@ -40,6 +41,11 @@ pub(crate) struct Creation {
 }
 
 impl Creation {
+    /// The members that the conversation begins with.
+    pub(crate) fn first(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().take(CREATE_MEMBERS_A_TRANSACTION)
+    }
+
     /// Joins that it has yet to append.
     pub(crate) fn reserved(&self) -> usize {
         if self.joins.is_some() { 0 } else { self.members.len().saturating_sub(CREATE_MEMBERS_A_TRANSACTION) }
@@ -170,8 +176,7 @@ impl RouterShard {
     fn begin_life(&mut self, place: Place, created: Conversation) {
         let creation = self.creations.get_mut(&place).expect("its creation is under way");
         creation.created = true;
-        let first: Vec<Member> =
-            creation.members.iter().take(CREATE_MEMBERS_A_TRANSACTION).copied().collect();
+        let first: Vec<Member> = creation.first().copied().collect();
         let conversation = &mut self.conversations[place];
         conversation.head = created.head;
         conversation.lamport = created.lamport;
@@ -188,8 +193,7 @@ impl RouterShard {
 
     /// Tells the members of the first transaction that they are.
     fn announce_first(&mut self, place: Place, after: u64) {
-        let first = self.creations[&place].members.iter().take(CREATE_MEMBERS_A_TRANSACTION);
-        let users = first.map(|member| member.user).collect();
+        let users = self.creations[&place].first().map(|member| member.user).collect();
         self.announcements.add(self.conversations[place].key(), users, true, after);
     }
 
@@ -248,7 +252,8 @@ impl RouterShard {
         self.touched.push(place);
     }
 
-    fn end_creation(&mut self, place: Place) -> Creation {
+    /// Takes a creation out.
+    pub(crate) fn end_creation(&mut self, place: Place) -> Creation {
         let creation = self.creations.remove(&place).expect("its creation is under way");
         self.founding -= creation.reserved();
         creation
@@ -274,11 +279,14 @@ impl RouterShard {
     }
 
     fn fail_create(&mut self, place: Place, failure: &Failure) {
-        let Creation { caller, .. } = self.end_creation(place);
-        let conversation = &mut self.conversations[place];
-        conversation.work = Work::None;
-        conversation.standing = Standing::Unknown;
-        self.refuse_caller(caller, None, crate::refusal::of_failure(failure));
+        self.conversations[place].standing = Standing::Unknown;
+        if *failure == Failure::Fenced && self.has_peers() {
+            self.misplace_creation(place);
+        } else {
+            let Creation { caller, .. } = self.end_creation(place);
+            self.conversations[place].work = Work::None;
+            self.refuse_caller(caller, None, crate::refusal::of_failure(failure));
+        }
         self.advance(place);
     }
 }

@@ -13,6 +13,7 @@ mod appends;
 mod attach;
 mod attaches;
 mod behind;
+mod bits;
 mod change;
 pub mod chunks;
 mod compact;
@@ -21,6 +22,10 @@ mod conversations;
 mod counters;
 mod create;
 mod ephemeral;
+mod fenced;
+mod gone;
+mod grace;
+mod handover;
 mod hash;
 mod held;
 pub mod keeper;
@@ -30,6 +35,7 @@ mod mark;
 mod marks;
 mod members;
 mod openings;
+mod orphans;
 mod outgoing;
 mod page;
 mod people;
@@ -47,6 +53,7 @@ mod settings;
 mod shard;
 pub mod shrink;
 mod store;
+mod tenure;
 mod typing;
 mod users;
 mod watches;
@@ -70,9 +77,10 @@ pub enum Completion {
     GatewayFull(GatewayId, ToGateway),
     /// A router shard's mailbox was full: the envelope comes back.
     RouterFull(RouterId, ToRouter),
-    /// Slots have other owners now.
+    /// Slots have other owners now, or the same ones anew. A table that is not newer than the last changes nothing.
     Table(Arc<Table>),
-    /// The node's lease was not renewed in time, or is again.
+    /// True: the node's lease was not renewed in time, so its slots may be another's by now, and what needs their owner is
+    /// refused. False: it was.
     Lapsed(bool),
     /// Time passed: at least every 100 ms, and at [`crate::RouterShard::deadline`].
     Tick,

@@ -99,6 +99,13 @@ pub(crate) const SEEN_A_REQUEST: usize = 500;
 /// Presence envelopes of one batch.
 pub(crate) const PRESENCE_A_BATCH: usize = 8_192;
 
+/// How long after a slot came nobody of it is told to be offline, in milliseconds: its sessions are still being announced.
+pub(crate) const PRESENCE_GRACE_MS: u64 = 5_000;
+/// Envelopes to router shards that wait for a slot without an owner to get one.
+pub(crate) const UNOWNED_MAX: usize = 4_096;
+/// Conversations, and as many users and watched users, that are searched at once for what a gone gateway shard has left.
+pub(crate) const SWEPT_A_ROUND: usize = 4_096;
+
 /// Cursors that wait for the store.
 pub(crate) const MARKS_MAX: usize = 16_384;
 /// Cursors of one request.

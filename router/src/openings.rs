@@ -2,6 +2,7 @@
 
 use protocol::envelope::{Caller, ToGateway};
 use protocol::id::UserKey;
+use protocol::placement::Slot;
 
 use crate::limits::{HELD_NEWS_MAX, OPENINGS_MAX};
 
@@ -16,6 +17,8 @@ pub(crate) struct Opening {
     pub(crate) caller: Caller,
     /// Whose.
     pub(crate) user: UserKey,
+    /// True: its gateway shard had announced the session before.
+    pub(crate) again: bool,
     /// Memberships that came or went since the chat list was asked for, to be told behind it.
     pub(crate) news: Vec<ToGateway>,
     /// True when there were more than were kept: the list is to be read again.
@@ -47,11 +50,11 @@ impl Openings {
     }
 
     /// Takes one; `None` when there are too many.
-    pub(crate) fn begin(&mut self, caller: Caller, user: UserKey) -> Option<OpeningNumber> {
+    pub(crate) fn begin(&mut self, caller: Caller, user: UserKey, again: bool) -> Option<OpeningNumber> {
         if self.len() >= OPENINGS_MAX {
             return None;
         }
-        let opening = Some(Opening { caller, user, news: Vec::new(), stale: false });
+        let opening = Some(Opening { caller, user, again, news: Vec::new(), stale: false });
         let Some(number) = self.free.pop() else {
             self.openings.push(opening);
             return Some(OpeningNumber((self.openings.len() - 1) as u32));
@@ -71,6 +74,23 @@ impl Openings {
         self.openings[number.0 as usize].take().expect("an opening that is referred to is under way")
     }
 
+    /// True when it was begun and not ended.
+    pub(crate) fn contains(&self, number: OpeningNumber) -> bool {
+        self.openings.get(number.0 as usize).is_some_and(Option::is_some)
+    }
+
+    /// Takes out those of such users; gives who asked for them.
+    pub(crate) fn give_up(&mut self, given_up: impl Fn(&UserKey) -> bool) -> Vec<Caller> {
+        let mut callers = Vec::new();
+        for (at, opening) in self.openings.iter_mut().enumerate() {
+            if let Some(ended) = opening.take_if(|opening| given_up(&opening.user)) {
+                self.free.push(OpeningNumber(at as u32));
+                callers.push(ended.caller);
+            }
+        }
+        callers
+    }
+
     /// Gives back memory that a storm took, once none is left.
     pub(crate) fn trim(&mut self) {
         if self.len() == 0 {
@@ -78,8 +98,9 @@ impl Openings {
         }
     }
 
-    /// Asserts the bounds.
-    pub(crate) fn invariants(&self) {
+    /// Asserts the bounds, and that all are of slots that the shard has.
+    pub(crate) fn invariants(&self, owns: impl Fn(Slot) -> bool) {
+        assert!(self.openings.iter().flatten().all(|opening| owns(Slot::of_user(&opening.user))));
         assert!(self.len() <= OPENINGS_MAX);
         assert!(self.openings.iter().flatten().all(|opening| opening.news.len() <= HELD_NEWS_MAX));
     }

@@ -1,11 +1,13 @@
 //! Envelopes on their way out: those that a full mailbox gave back wait here, in order, until there is room.
+//!
+//! Knows which gateway shards of other nodes there are: whoever never spoke, or is gone, gets nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
 
 use crate::Operation;
-use crate::limits::{RETRY_MS, RETURNED_A_ROUND};
+use crate::limits::{RETRY_MS, RETURNED_A_ROUND, UNOWNED_MAX};
 use crate::shrink;
 
 /// What waits for one mailbox.
@@ -62,6 +64,18 @@ impl<D: Ord + Copy, E> Returned<D, E> {
         again
     }
 
+    /// Puts an envelope behind those that wait for the same mailbox, as if that had just been full.
+    fn postpone(&mut self, to: D, envelope: E, now_ms: u64) {
+        let fresh = || Held { envelopes: VecDeque::new(), came_back: 0, retry_at: now_ms + RETRY_MS };
+        self.held.entry(to).or_insert_with(fresh).envelopes.push_back(envelope);
+        self.count += 1;
+    }
+
+    /// Takes out all that waits for one mailbox.
+    fn drop_all(&mut self, to: D) {
+        self.count -= self.held.remove(&to).map_or(0, |held| held.envelopes.len());
+    }
+
     fn deadline(&self) -> Option<u64> {
         self.held.values().map(|held| held.retry_at).min()
     }
@@ -78,12 +92,40 @@ pub(crate) struct Outgoing {
     operations: VecDeque<Operation>,
     gateways: Returned<GatewayId, ToGateway>,
     routers: Returned<RouterId, ToRouter>,
+    /// What waits for a slot without an owner to get one.
+    unowned: VecDeque<ToRouter>,
+    /// Gateway shards of other nodes that have spoken and are not gone: their numbers are never used again.
+    living: BTreeSet<GatewayId>,
 }
 
 impl Outgoing {
     /// Nothing.
     pub(crate) const fn new() -> Self {
-        Self { operations: VecDeque::new(), gateways: Returned::new(), routers: Returned::new() }
+        Self {
+            operations: VecDeque::new(),
+            gateways: Returned::new(),
+            routers: Returned::new(),
+            unowned: VecDeque::new(),
+            living: BTreeSet::new(),
+        }
+    }
+
+    /// A gateway shard speaks.
+    pub(crate) fn meet(&mut self, gateway: GatewayId) {
+        if gateway.is_remote() {
+            self.living.insert(gateway);
+        }
+    }
+
+    /// A gateway shard of another node is gone. False: it never spoke.
+    pub(crate) fn lose(&mut self, gateway: GatewayId) -> bool {
+        self.gateways.drop_all(gateway);
+        self.living.remove(&gateway)
+    }
+
+    /// True unless the gateway shard is gone.
+    pub(crate) fn reaches(&self, gateway: GatewayId) -> bool {
+        !gateway.is_remote() || self.living.contains(&gateway)
     }
 
     /// The next operation.
@@ -118,6 +160,9 @@ impl Outgoing {
 
     /// A required envelope, behind those that wait for the same mailbox.
     pub(crate) fn answer(&mut self, gateway: GatewayId, envelope: ToGateway) {
+        if !self.reaches(gateway) {
+            return;
+        }
         if let Some(envelope) = self.gateways.pass(gateway, envelope) {
             self.push(Operation::ToGateway(gateway, envelope));
         }
@@ -125,19 +170,76 @@ impl Outgoing {
 
     /// A required envelope to another router shard, behind those that wait for the same mailbox.
     pub(crate) fn tell(&mut self, router: RouterId, envelope: ToRouter) {
-        if let Some(envelope) = self.routers.pass(router, envelope) {
+        if router == RouterId::NOBODY {
+            self.wait_for_owner(envelope);
+        } else if let Some(envelope) = self.routers.pass(router, envelope) {
             self.push(Operation::ToRouter(router, envelope));
         }
     }
 
+    /// The same after a pause. False: nobody is there, and too much waits for somebody to be.
+    pub(crate) fn tell_later(&mut self, router: RouterId, envelope: ToRouter, now_ms: u64) -> bool {
+        if router == RouterId::NOBODY {
+            return self.wait_for_owner(envelope);
+        }
+        self.routers.postpone(router, envelope, now_ms);
+        true
+    }
+
+    /// Past the bound it is dropped: a membership is in the chat list that the user's next owner reads, a mark comes again.
+    fn wait_for_owner(&mut self, envelope: ToRouter) -> bool {
+        let room = self.unowned.len() < UNOWNED_MAX;
+        if room {
+            self.unowned.push_back(envelope);
+        }
+        room
+    }
+
+    /// Gives all that waits for router shards to whom `owner` names, in its order; what is for `here` comes back.
+    pub(crate) fn address_anew(
+        &mut self,
+        here: RouterId,
+        owner: impl Fn(&ToRouter) -> RouterId,
+    ) -> Vec<ToRouter> {
+        let old = std::mem::replace(&mut self.routers, Returned::new());
+        let mut rest: Vec<ToRouter> = std::mem::take(&mut self.unowned).into();
+        let mut own = Vec::new();
+        // What came back in this round stays before what has yet to do so.
+        for held in old.held.into_values() {
+            let mut envelopes = held.envelopes;
+            rest.extend(envelopes.split_off(held.came_back));
+            for envelope in envelopes {
+                match owner(&envelope) {
+                    to if to == here => own.push(envelope),
+                    RouterId::NOBODY => drop(self.wait_for_owner(envelope)),
+                    to => self.routers.came_back(to, envelope, 0),
+                }
+            }
+        }
+        for envelope in rest {
+            match owner(&envelope) {
+                to if to == here => own.push(envelope),
+                to => drop(self.tell_later(to, envelope, 0)),
+            }
+        }
+        own
+    }
+
     /// A gateway shard's mailbox was full for a required envelope.
     pub(crate) fn gateway_full(&mut self, gateway: GatewayId, envelope: ToGateway, now_ms: u64) {
+        if !self.reaches(gateway) {
+            return;
+        }
         self.gateways.came_back(gateway, envelope, now_ms);
     }
 
     /// A router shard's mailbox was full.
     pub(crate) fn router_full(&mut self, router: RouterId, envelope: ToRouter, now_ms: u64) {
-        self.routers.came_back(router, envelope, now_ms);
+        if router == RouterId::NOBODY {
+            self.wait_for_owner(envelope);
+        } else {
+            self.routers.came_back(router, envelope, now_ms);
+        }
     }
 
     /// A round of operations begins: tries again what is due.
@@ -164,5 +266,11 @@ impl Outgoing {
     pub(crate) fn invariants(&self) {
         self.gateways.invariants();
         self.routers.invariants();
+        assert!(self.unowned.len() <= UNOWNED_MAX);
+        assert!(
+            self.gateways.held.keys().all(|&gateway| self.reaches(gateway)),
+            "nothing waits for the gone"
+        );
+        assert!(!self.routers.held.contains_key(&RouterId::NOBODY));
     }
 }

@@ -7,6 +7,7 @@ use protocol::event::Event;
 use protocol::frame::Range;
 use protocol::id::{ConversationId, UserId, UserKey};
 use protocol::limits::PAGE_EVENTS_MAX;
+use protocol::placement::Slot;
 use storage::request::{Outcome, Request};
 
 use crate::Operation;
@@ -213,6 +214,9 @@ impl RouterShard {
         after: Option<(u64, ConversationId)>,
         limit: u16,
     ) {
+        if !self.owns(Slot::of_user(&user)) {
+            return self.misplace(caller);
+        }
         let request = Request::Conversations { user, after, limit: limit.clamp(1, CONVERSATIONS_PAGE_MAX) };
         if self.read(Read::Conversations(caller), request).is_none() {
             self.refuse_caller(caller, None, BUSY);

@@ -2,6 +2,7 @@
 //! that has just grown is not half empty.
 
 use hashbrown::HashTable;
+use protocol::placement::Slot;
 
 use crate::chunks::Chunks;
 use crate::hash::UserHash;
@@ -21,6 +22,8 @@ pub(crate) struct User {
     pub(crate) lingering: u32,
     pub(crate) sessions: u16,
     pub(crate) heard: u16,
+    /// The user's slot: none can be made from the hash.
+    pub(crate) slot: Slot,
 }
 
 const _: () = assert!(size_of::<User>() <= 32);
@@ -60,13 +63,13 @@ impl People {
     }
 
     /// A user's record, made without sessions when there is none.
-    pub(crate) fn open(&mut self, hash: UserHash) -> &mut User {
-        let at = self.find(hash).unwrap_or_else(|| self.make(hash));
+    pub(crate) fn open(&mut self, hash: UserHash, slot: Slot) -> &mut User {
+        let at = self.find(hash).unwrap_or_else(|| self.make(hash, slot));
         &mut self.users[at]
     }
 
-    fn make(&mut self, hash: UserHash) -> u32 {
-        let user = User { hash, first: NONE, lingering: 0, sessions: 0, heard: 0 };
+    fn make(&mut self, hash: UserHash, slot: Slot) -> u32 {
+        let user = User { hash, first: NONE, lingering: 0, sessions: 0, heard: 0, slot };
         let at = if self.free == NONE {
             self.users.push(user)
         } else {
@@ -84,7 +87,20 @@ impl People {
         let found = self.index.find_entry(hash.word(), |&at| self.users[at].hash == hash);
         let Ok(entry) = found else { return };
         let (at, _) = entry.remove();
-        self.users[at].first = std::mem::replace(&mut self.free, at);
+        let user = &mut self.users[at];
+        (user.sessions, user.heard, user.lingering) = (0, 0, 0);
+        user.first = std::mem::replace(&mut self.free, at);
+    }
+
+    /// How many records there are, free ones as well.
+    pub(crate) fn records(&self) -> usize {
+        self.users.len()
+    }
+
+    /// The user of a record; `None` when it is free.
+    pub(crate) fn at(&self, at: usize) -> Option<(UserHash, &User)> {
+        let user = self.users.get(at as u32)?;
+        (user.sessions > 0 || user.lingering != 0).then_some((user.hash, user))
     }
 
     /// Everybody.

@@ -2,6 +2,7 @@
 
 use protocol::envelope::{Caller, GatewayId, ToGateway};
 use protocol::id::UserKey;
+use protocol::placement::Slot;
 use storage::request::{Outcome, Request};
 
 use crate::Operation;
@@ -31,6 +32,8 @@ impl RouterShard {
     /// Users whose last session broke off a while ago are offline now.
     pub(crate) fn flush_offline(&mut self) {
         while let Some(Gone { user, hash, last_heard }) = self.users.gone(self.now.monotonic_ms) {
+            // Of whom a gone gateway shard took with it only the hash is left: when it was heard is told to who watches.
+            let Some(user) = user.or_else(|| self.watches.user(hash)) else { continue };
             let ago_ms = self.now.monotonic_ms.saturating_sub(last_heard);
             self.presence_turn(hash, &user, Turn::Went(ago_ms));
         }
@@ -40,11 +43,18 @@ impl RouterShard {
     pub(crate) fn watch(&mut self, gateway: GatewayId, users: &[UserKey]) {
         let now_ms = self.now.monotonic_ms;
         for user in users {
+            let slot = Slot::of_user(user);
+            // A gateway shard whose table is another one sorts them anew by the next.
+            if !self.owns(slot) {
+                continue;
+            }
             let hash = self.keys.user(user);
-            if !self.watches.watch(hash, user, gateway, now_ms) {
+            if !self.watches.watch(hash, user, slot, gateway, now_ms) {
                 let online = self.users.is_online(hash);
                 let last_seen = self.seen.get(hash).filter(|_| !online);
-                self.tell_presence(gateway, *user, online, last_seen);
+                if online || self.grace.until(|| slot, now_ms).is_none() {
+                    self.tell_presence(gateway, *user, online, last_seen);
+                }
             }
         }
     }
@@ -76,6 +86,12 @@ impl RouterShard {
     fn settle_presence(&mut self, hash: UserHash) -> usize {
         let Some(user) = self.watches.user(hash) else { return 0 };
         let online = self.users.is_online(hash);
+        let slot = || self.watches.slot(hash).expect("whose presence is told is watched");
+        let now_ms = self.now.monotonic_ms;
+        if !online && let Some(until) = self.grace.until(slot, now_ms) {
+            self.watches.requeue(hash, until);
+            return 0;
+        }
         let last_seen = match (online, self.seen.get(hash), self.watches.last_seen(hash)) {
             (true, _, _) => None,
             (false, Some(time), _) => Some(time),
@@ -117,6 +133,9 @@ impl RouterShard {
     }
 
     fn tell_presence(&mut self, gateway: GatewayId, user: UserKey, online: bool, last_seen: Option<u64>) {
+        if !self.outgoing.reaches(gateway) {
+            return;
+        }
         if self.outgoing.is_open(gateway) {
             let presence = ToGateway::Presence { user, online, last_seen };
             self.outgoing.push(Operation::ToGateway(gateway, presence));
@@ -129,14 +148,31 @@ impl RouterShard {
 
     /// A user's presence, once.
     pub(crate) fn presence_of(&mut self, caller: Caller, user: UserKey) {
+        let slot = Slot::of_user(&user);
+        if !self.owns(slot) {
+            return self.misplace(caller);
+        }
         let hash = self.keys.user(&user);
         let online = self.users.is_online(hash);
+        if !online && let Some(until) = self.grace.until(|| slot, self.now.monotonic_ms) {
+            if !self.grace.ask(until, caller, user) {
+                self.refuse_caller(caller, None, BUSY);
+            }
+            return;
+        }
         let pending = self.seen.get(hash);
         if online || pending.is_some() {
             return self.answer_presence(caller, user, pending);
         }
         if self.read(Read::PresenceOf(caller, user), Request::LastSeen { user }).is_none() {
             self.refuse_caller(caller, None, BUSY);
+        }
+    }
+
+    /// Answers those who asked while the sessions of a slot were still being announced.
+    pub(crate) fn flush_asked(&mut self) {
+        while let Some((caller, user)) = self.grace.due(self.now.monotonic_ms) {
+            self.presence_of(caller, user);
         }
     }
 

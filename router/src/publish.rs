@@ -66,6 +66,16 @@ impl Effect {
     }
 }
 
+/// Whose membership an event ends or begins, whether it begins, and what is told of it: see [`crate::announcements`].
+pub(crate) fn news_of(event: &Event) -> Option<(UserId, bool, u64)> {
+    match Effect::of(event) {
+        // The event that says so is the first that the new member gets.
+        Effect::Role { user, joined: true, .. } => Some((user, true, event.seq() - 1)),
+        Effect::Role { user, role: None, .. } => Some((user, false, event.seq())),
+        Effect::Role { .. } | Effect::Title(_) | Effect::None => None,
+    }
+}
+
 impl RouterShard {
     /// Publishes events that follow the published head without a gap.
     pub(crate) fn publish(&mut self, place: Place, events: Vec<Event>) {
@@ -122,7 +132,7 @@ impl RouterShard {
         let (key, interest) = (self.conversations[place].key(), self.conversations[place].interest.clone());
         self.counters.fan_out.record(interest.len() as u64);
         for gateway in interest {
-            if self.behind.contains(gateway, place) {
+            if self.behind.contains(gateway, place) || !self.outgoing.reaches(gateway) {
                 continue;
             }
             if self.outgoing.is_open(gateway) {
@@ -146,13 +156,16 @@ impl RouterShard {
                 None
             }
             Effect::Role { user, role, joined } => {
-                self.take_role(place, user, role, joined, event.seq());
+                self.take_role(place, user, role, joined);
+                if let Some((user, joined, after)) = news_of(event) {
+                    self.announcements.add(self.conversations[place].key(), vec![user], joined, after);
+                }
                 Some(user)
             }
         }
     }
 
-    fn take_role(&mut self, place: Place, user: UserId, role: Option<Role>, joined: bool, seq: u64) {
+    fn take_role(&mut self, place: Place, user: UserId, role: Option<Role>, joined: bool) {
         let key = self.conversations[place].key();
         let user_key = UserKey { tenant: key.tenant, user };
         if self.conversations[place].work == Work::Load {
@@ -164,18 +177,12 @@ impl RouterShard {
             let left = role.is_none();
             meta.members = (meta.members + u64::from(joined)).saturating_sub(u64::from(left));
         }
-        match role {
-            // The event that says so is the first that the new member gets.
-            Some(_) if joined => self.announcements.add(key, vec![user], true, seq - 1),
-            Some(_) => {}
-            None => self.announcements.add(key, vec![user], false, seq),
-        }
     }
 
     /// A publish or a head did not reach a gateway shard.
     pub(crate) fn missed(&mut self, gateway: GatewayId, key: &ConversationKey) {
         let Some(place) = self.conversations.find(key) else { return };
-        if self.conversations[place].interest.contains(&gateway) {
+        if self.outgoing.reaches(gateway) && self.conversations[place].interest.contains(&gateway) {
             self.behind.add(gateway, place, self.now.monotonic_ms);
         }
     }
@@ -204,6 +211,9 @@ impl RouterShard {
     pub(crate) fn tell_room(&mut self, place: Place, envelope: impl Fn(ConversationKey) -> ToGateway) {
         let (key, interest) = (self.conversations[place].key(), self.conversations[place].interest.clone());
         for gateway in interest {
+            if !self.outgoing.reaches(gateway) {
+                continue;
+            }
             if self.outgoing.is_open(gateway) {
                 self.outgoing.push(Operation::ToGateway(gateway, envelope(key)));
             } else {
@@ -245,11 +255,15 @@ impl RouterShard {
 
     /// Nothing lands any more that was under way, and the log is read; or the store is asked again.
     pub(crate) fn bar_outcome(&mut self, place: Place, outcome: &Outcome) {
+        let fenced = self.has_peers() && matches!(outcome, Outcome::Failed(Failure::Fenced));
         let conversation = &mut self.conversations[place];
         conversation.pins -= 1;
         self.touched.push(place);
         if !conversation.doubtful {
             return;
+        }
+        if fenced {
+            return self.doubt_fenced(place);
         }
         // A newer owner's fence bars this one's appends as well.
         let barred = matches!(outcome, Outcome::Appended(_) | Outcome::Failed(Failure::Fenced));

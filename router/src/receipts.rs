@@ -67,6 +67,13 @@ impl Receipts {
         std::mem::take(&mut self.moved)
     }
 
+    /// Forgets what waits of these conversations.
+    pub(crate) fn forget(&mut self, forgotten: impl Fn(Place) -> bool) {
+        self.moved.retain(|&place, _| !forgotten(place));
+        self.count = self.moved.values().map(BTreeMap::len).sum();
+        self.due = self.due.filter(|_| self.count > 0);
+    }
+
     /// Asserts the bounds.
     pub(crate) fn invariants(&self) {
         assert!(self.count <= RECEIPTS_MAX);

@@ -25,6 +25,15 @@ pub(crate) const STORE_AWAY: Refusal = Refusal::retry(
     "the store can't be reached: try again with the same id",
     RETRY_AFTER_MS,
 );
+/// Whether the conversation is still this shard's is not certain.
+pub(crate) const LAPSED: Refusal = Refusal::retry(
+    ErrorCode::Unavailable,
+    "this server has lost touch with the others: try again with the same id",
+    RETRY_AFTER_MS,
+);
+/// The same device has another session.
+pub(crate) const ELSEWHERE: Refusal =
+    Refusal::new(ErrorCode::Conflict, "the same device has connected again elsewhere");
 /// Too many devices.
 pub(crate) const TOO_MANY_SESSIONS: Refusal =
     Refusal::retry(ErrorCode::RateLimited, "this user has 128 sessions: close one", 60_000);

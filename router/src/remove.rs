@@ -1,7 +1,7 @@
 //! Removing a conversation: what was asked for before is in the log first, what comes after finds nothing.
 
 use protocol::envelope::{Actor, Caller, ToGateway};
-use storage::request::{Outcome, Request};
+use storage::request::{Failure, Outcome, Request};
 
 use crate::Operation;
 use crate::conversation::{Place, Standing, Work};
@@ -49,6 +49,7 @@ impl RouterShard {
                     self.refuse_caller(caller, None, NOT_FOUND);
                 }
             }
+            Outcome::Failed(Failure::Fenced) if self.has_peers() => self.misplace(caller),
             Outcome::Failed(failure) => {
                 // It may be gone: the next request asks the store.
                 self.conversations[place].standing = Standing::Unknown;

@@ -81,6 +81,47 @@ pub(crate) fn caller(request: &ToRouter) -> Option<(Caller, Option<ClientId>)> {
     }
 }
 
+/// Who waits for an answer, of whatever kind; `None`: nobody does.
+pub(crate) const fn asker(request: &ToRouter) -> Option<Caller> {
+    match request {
+        ToRouter::Append { caller, .. }
+        | ToRouter::Signal { caller, .. }
+        | ToRouter::History { caller, .. }
+        | ToRouter::Backlog { caller, .. }
+        | ToRouter::Attach { caller, .. }
+        | ToRouter::Create { caller, .. }
+        | ToRouter::Show { caller, .. }
+        | ToRouter::Change { caller, .. }
+        | ToRouter::Remove { caller, .. }
+        | ToRouter::Members { caller, .. }
+        | ToRouter::SessionOpen { caller, .. }
+        | ToRouter::PresenceOf { caller, .. }
+        | ToRouter::Conversations { caller, .. } => Some(*caller),
+        ToRouter::Detach { .. }
+        | ToRouter::Mark { .. }
+        | ToRouter::Typing { .. }
+        | ToRouter::SessionHeard { .. }
+        | ToRouter::SessionClose { .. }
+        | ToRouter::Watch { .. }
+        | ToRouter::Unwatch { .. }
+        | ToRouter::Membership { .. }
+        | ToRouter::GatewayGone { .. } => None,
+    }
+}
+
+/// True when nobody but the owner of the slot may do it: not to be taken while that may be somebody else.
+pub(crate) const fn needs_owner(request: &ToRouter) -> bool {
+    matches!(
+        request,
+        ToRouter::Append { .. }
+            | ToRouter::Signal { .. }
+            | ToRouter::History { .. }
+            | ToRouter::Create { .. }
+            | ToRouter::Change { .. }
+            | ToRouter::Remove { .. }
+    )
+}
+
 /// Whom a change is about.
 pub(crate) const fn target(change: &Change) -> Option<UserId> {
     match change {

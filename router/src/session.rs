@@ -1,7 +1,7 @@
 //! Sessions: registered with the owner of their user, told of memberships that come and go, replaced by a newer one of
 //! the same device.
 
-use protocol::envelope::{Caller, ToGateway, ToRouter};
+use protocol::envelope::{Caller, GatewayId, ToGateway, ToRouter};
 use protocol::error::{CloseCode, Refusal};
 use protocol::id::{ConversationId, ConversationKey, DeviceId, UserKey};
 use protocol::placement::Slot;
@@ -10,31 +10,45 @@ use storage::request::{Outcome, Request};
 use crate::announcements::Announcement;
 use crate::limits::{CONVERSATIONS_PAGE_MAX, RETURNED_SOFT};
 use crate::openings::{Opening, OpeningNumber};
-use crate::refusal::{BUSY, STORE_AWAY, TOO_MANY_SESSIONS};
+use crate::refusal::{BUSY, ELSEWHERE, STORE_AWAY, TOO_MANY_SESSIONS};
 use crate::shard::RouterShard;
 use crate::store::Read;
-use crate::users::Refused;
+use crate::users::{Beginning, Refused};
 
 impl RouterShard {
-    /// A session begins: it is registered at once, so that no membership is missed while its chat list is read.
-    pub(crate) fn session_open(&mut self, caller: Caller, user: UserKey, device: &DeviceId) {
+    /// A session begins: it is registered at once, so that no membership is missed while its chat list is read. One that
+    /// is announced `again` keeps its registration where it has one, and yields to a newer one of its device; of two that
+    /// are both announced again nobody knows which is newer, and both stay.
+    pub(crate) fn session_open(&mut self, caller: Caller, user: UserKey, device: &DeviceId, again: bool) {
+        let slot = Slot::of_user(&user);
+        if !self.owns(slot) {
+            return self.misplace(caller);
+        }
         let hash = self.keys.user(&user);
-        let Some(number) = self.openings.begin(caller, user) else {
+        let Some(opening) = self.openings.begin(caller, user, again) else {
             return self.refuse_caller(caller, None, BUSY);
         };
+        if again && self.users.resume(hash, &caller, opening) {
+            return self.read_chat_list(opening);
+        }
         let was_online = self.users.is_online(hash);
         let device = self.keys.device(device);
-        if let Some(older) = self.users.replace(hash, device) {
-            let (connection, code) = (older.connection, CloseCode::REPLACED);
-            self.outgoing.answer(older.gateway, ToGateway::CloseSession { connection, code });
+        if again && self.users.has_fresh(hash, device) {
+            self.openings.end(opening);
+            self.close_replaced(caller.gateway, caller.connection);
+            return self.refuse_caller(caller, None, ELSEWHERE);
         }
-        match self.users.open(hash, &caller, device, number, was_online) {
+        while !again && let Some(older) = self.users.replace(hash, device) {
+            self.close_replaced(older.gateway, older.connection);
+        }
+        let beginning = Beginning { slot, device, opening, fresh: !again };
+        match self.users.open(hash, &caller, beginning, was_online) {
             Ok(turn) => {
                 self.presence_turn(hash, &user, turn);
-                self.read_chat_list(number);
+                self.read_chat_list(opening);
             }
             Err(refused) => {
-                self.openings.end(number);
+                self.openings.end(opening);
                 let refusal = match refused {
                     Refused::Full => BUSY,
                     Refused::TooMany => TOO_MANY_SESSIONS,
@@ -42,6 +56,10 @@ impl RouterShard {
                 self.refuse_caller(caller, None, refusal);
             }
         }
+    }
+
+    fn close_replaced(&mut self, gateway: GatewayId, connection: u64) {
+        self.outgoing.answer(gateway, ToGateway::CloseSession { connection, code: CloseCode::REPLACED });
     }
 
     fn read_chat_list(&mut self, number: OpeningNumber) {
@@ -66,7 +84,7 @@ impl RouterShard {
         }
         let Opening { caller, user, news, .. } = self.openings.end(number);
         // Replaced or closed meanwhile: the gateway shard knows, and is answered all the same.
-        self.users.opened(self.keys.user(&user), &caller);
+        self.users.opened(self.keys.user(&user), &caller, number);
         let conversations = entries.into();
         self.outgoing.answer(caller.gateway, ToGateway::SessionOpened { caller, conversations, more });
         for piece in news {
@@ -75,9 +93,12 @@ impl RouterShard {
     }
 
     fn refuse_opening(&mut self, number: OpeningNumber, refusal: Refusal) {
-        let Opening { caller, user, .. } = self.openings.end(number);
+        let Opening { caller, user, again, .. } = self.openings.end(number);
         self.refuse_caller(caller, None, refusal);
-        self.session_close(&caller, &user, true);
+        if self.users.opened(self.keys.user(&user), &caller, number) {
+            // One that was there before is announced once more in a moment.
+            self.session_close(&caller, &user, !again);
+        }
     }
 
     /// A session fell silent, or was heard again.

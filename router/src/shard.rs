@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use protocol::envelope::{GatewayId, Lane, RouterId, ToGateway, ToRouter};
 use protocol::error::{ErrorCode, Refusal};
-use protocol::placement::Table;
+use protocol::placement::{Slot, Table};
 use protocol::time::Now;
 use storage::request::{Failure, Outcome, Request, RequestId};
 
@@ -17,6 +17,8 @@ use crate::behind::Behind;
 use crate::conversation::Place;
 use crate::conversations::Conversations;
 use crate::create::Creation;
+use crate::gone::Sweep;
+use crate::grace::Grace;
 use crate::hash::Keys;
 use crate::held::Held;
 use crate::lamport::Lamport;
@@ -33,6 +35,7 @@ use crate::request;
 use crate::seen::Seen;
 use crate::shrink;
 use crate::store::{Pending, Read, StoreRequests};
+use crate::tenure::owned;
 use crate::typing::Typing;
 use crate::users::Users;
 use crate::watches::Watches;
@@ -43,6 +46,8 @@ use crate::{Completion, Counters, Operation, Settings};
 pub struct RouterShard {
     pub(crate) id: RouterId,
     pub(crate) table: Arc<Table>,
+    /// True while another may own the slots.
+    pub(crate) lapsed: bool,
     pub(crate) settings: Settings,
     pub(crate) keys: Keys,
     pub(crate) now: Now,
@@ -87,6 +92,8 @@ pub struct RouterShard {
     pub(crate) openings: Openings,
     pub(crate) watches: Watches,
     pub(crate) seen: Seen,
+    pub(crate) grace: Grace,
+    pub(crate) sweep: Sweep,
 }
 
 impl RouterShard {
@@ -94,15 +101,17 @@ impl RouterShard {
     #[must_use]
     pub fn new(id: RouterId, table: Arc<Table>, settings: Settings, seed: u64) -> Self {
         let keys = Keys::new(seed);
+        let slots_owned = owned(&table, id) as u64;
         Self {
             id,
             table,
+            lapsed: false,
             settings,
             keys,
             now: Now::default(),
             trimmed_ms: 0,
             lamport: Lamport::default(),
-            counters: Counters::default(),
+            counters: Counters { slots_owned, ..Counters::default() },
             outgoing: Outgoing::new(),
             store: StoreRequests::new(&keys),
             conversations: Conversations::new(&settings, keys),
@@ -129,6 +138,8 @@ impl RouterShard {
             openings: Openings::default(),
             watches: Watches::new(&settings, &keys),
             seen: Seen::default(),
+            grace: Grace::default(),
+            sweep: Sweep::default(),
         }
     }
 
@@ -143,12 +154,9 @@ impl RouterShard {
                 self.store.give_back(id, request, now.monotonic_ms);
             }
             Completion::GatewayFull(gateway, envelope) => self.gateway_full(gateway, envelope),
-            Completion::RouterFull(router, envelope) => {
-                self.counters.required_returned += 1;
-                self.outgoing.router_full(router, envelope, now.monotonic_ms);
-            }
-            Completion::Table(table) => self.table = table,
-            Completion::Lapsed(_) => {}
+            Completion::RouterFull(_, envelope) => self.router_full(envelope),
+            Completion::Table(table) => self.take_table(table),
+            Completion::Lapsed(lapsed) => self.lapsed = lapsed,
             Completion::Tick => self.trim(),
         }
         self.settle();
@@ -157,6 +165,7 @@ impl RouterShard {
     /// Now and then gives back the memory that a storm took.
     fn trim(&mut self) {
         let now_ms = self.now.monotonic_ms;
+        self.grace.trim(now_ms);
         if now_ms < self.trimmed_ms + shrink::EVERY_MS {
             return;
         }
@@ -173,12 +182,15 @@ impl RouterShard {
         shrink::queue(&mut self.reads);
     }
 
-    fn envelope(&mut self, request: ToRouter) {
+    pub(crate) fn envelope(&mut self, request: ToRouter) {
+        if let Some(gateway) = request.gateway() {
+            self.outgoing.meet(gateway);
+        }
         match request {
             ToRouter::Attach { caller, actor, items } => self.attach(caller, actor, &items),
             ToRouter::Detach { gateway, conversation } => self.detach(gateway, conversation),
-            ToRouter::SessionOpen { caller, user, device, again: _ } => {
-                self.session_open(caller, user, &device)
+            ToRouter::SessionOpen { caller, user, device, again } => {
+                self.session_open(caller, user, &device, again);
             }
             ToRouter::SessionHeard { caller, user, heard } => self.session_heard(&caller, &user, heard),
             ToRouter::SessionClose { caller, user, normal } => self.session_close(&caller, &user, normal),
@@ -188,10 +200,11 @@ impl RouterShard {
             ToRouter::Conversations { caller, user, after, limit } => {
                 self.list_conversations(caller, user, after, limit);
             }
-            ToRouter::GatewayGone { .. } => {}
-            ToRouter::Membership { user, conversation, joined, after } => {
+            ToRouter::GatewayGone { gateway } => self.gateway_gone(gateway),
+            ToRouter::Membership { user, conversation, joined, after } if self.owns(Slot::of_user(&user)) => {
                 self.membership(&user, conversation, joined, after);
             }
+            request @ ToRouter::Membership { .. } => self.turn_away(request),
             request => {
                 let key = request::conversation(&request).expect("all others are about a conversation");
                 let outside = request::actor(&request).is_some_and(|actor| actor.key.tenant != key.tenant);
@@ -211,6 +224,7 @@ impl RouterShard {
             Pending::CatchUp(place) => self.catch_up_outcome(place, outcome),
             Pending::Remove(place, caller) => self.remove_outcome(place, caller, outcome),
             Pending::Read(read) => self.read_outcome(read, outcome),
+            Pending::Orphan(orphan) => self.orphan_outcome(orphan, outcome),
             Pending::Mark => self.mark_outcome(&outcome),
             Pending::Seen => {
                 self.seen.end(matches!(outcome, Outcome::Seen), self.now.monotonic_ms);
@@ -263,8 +277,10 @@ impl RouterShard {
         for (id, request) in self.store.retry(now_ms) {
             self.outgoing.push(Operation::Store(id, request));
         }
+        self.flush_sweep();
         self.flush_held();
         self.flush_offline();
+        self.flush_asked();
         self.flush_typing();
         self.flush_receipts();
         self.flush_presence();
@@ -318,6 +334,8 @@ impl RouterShard {
             self.seen.deadline(),
             self.behind.deadline(),
             self.held.deadline(),
+            self.grace.deadline(),
+            (!self.sweep.is_done()).then_some(self.now.monotonic_ms),
             self.doubts.first().map(|&(due, _)| due),
             self.announces().then_some(self.now.monotonic_ms),
         ];
@@ -344,6 +362,8 @@ impl RouterShard {
             && self.doubts.is_empty()
             && self.behind.is_empty()
             && self.held.is_empty()
+            && self.grace.deadline().is_none()
+            && self.sweep.is_done()
             && self.announcements.is_empty()
             && self.marks.is_empty()
             && self.seen.is_empty()
@@ -411,7 +431,6 @@ impl RouterShard {
             assert!(!conversation.appends.is_empty(), "what waits, waits for a batch");
         }
         self.held.invariants();
-        self.conversations.invariants();
         self.outgoing.invariants();
         self.store.invariants();
         self.attaches.invariants();
@@ -419,9 +438,8 @@ impl RouterShard {
         self.marks.invariants();
         self.receipts.invariants();
         self.typing.invariants();
-        self.users.invariants();
-        self.openings.invariants();
-        self.watches.invariants();
         self.seen.invariants();
+        self.tenure_invariants();
+        self.gone_invariants();
     }
 }

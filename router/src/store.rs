@@ -10,6 +10,7 @@ use crate::conversation::Place;
 use crate::hash::{Keys, Table, UserHash};
 use crate::limits::{APPENDS_IN_FLIGHT_MAX, RETRY_MS, STORE_PATIENCE_MS, STORE_REQUESTS_MAX};
 use crate::openings::OpeningNumber;
+use crate::orphans::{Landing, Orphan};
 
 /// What a request is for.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub(crate) enum Pending {
     /// Appends of these conversations, in the request's order.
     Append {
         /// Where.
-        places: Vec<Place>,
+        places: Vec<Landing>,
         /// When it was sent, microseconds of the monotonic clock.
         sent_us: u64,
     },
@@ -37,6 +38,8 @@ pub(crate) enum Pending {
     Mark,
     /// When users were last heard.
     Seen,
+    /// Something of a conversation, or for somebody, that was given up since.
+    Orphan(Orphan),
 }
 
 /// A read that somebody waits for.
@@ -139,6 +142,11 @@ impl StoreRequests {
         self.appends -= usize::from(matches!(pending, Pending::Append { .. }));
         self.full_since = None;
         Some(pending)
+    }
+
+    /// What all of them are for. None of them becomes an append, and none ceases to be one.
+    pub(crate) fn pending_mut(&mut self) -> impl Iterator<Item = &mut Pending> {
+        self.pending.values_mut()
     }
 
     /// The store's queue was full.

@@ -115,6 +115,20 @@ impl Typing {
         Some(Over { place: typist.0, tell: state.shown.then_some(state.user) })
     }
 
+    /// Ends the typing in these conversations, whose pins go with them.
+    pub(crate) fn end(&mut self, ends: impl Fn(Place) -> bool) -> Vec<Over> {
+        let mut over = Vec::new();
+        let Self { states, due } = self;
+        due.retain(|&(_, typist)| {
+            let stays = !ends(typist.0);
+            if !stays && let Some(state) = states.remove(&typist) {
+                over.push(Over { place: typist.0, tell: state.shown.then_some(state.user) });
+            }
+            stays
+        });
+        over
+    }
+
     /// When the next one's time is up, in monotonic milliseconds.
     pub(crate) fn deadline(&self) -> Option<u64> {
         self.due.first().map(|&(due, _)| due)

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 
 use protocol::envelope::{Caller, GatewayId};
 use protocol::id::UserKey;
+use protocol::placement::Slot;
 
+use crate::bits::Bits;
 use crate::chunks::Chunks;
 use crate::compact::CompactUser;
 use crate::hash::UserHash;
@@ -28,6 +30,8 @@ struct Session {
     opening: u32,
     gateway: GatewayId,
     heard: bool,
+    /// True when it began here, or with an owner who knew: it is the newest of its device.
+    fresh: bool,
 }
 
 const _: () = assert!(size_of::<Session>() + size_of::<User>() <= 64);
@@ -37,7 +41,8 @@ const _: () = assert!(size_of::<Session>() + size_of::<User>() <= 64);
 struct Leaving {
     due: u64,
     number: u32,
-    user: CompactUser,
+    /// Who; `None` when the session ended with its gateway shard, whose word for the user was the last.
+    user: Option<CompactUser>,
     hash: UserHash,
     last_heard: u64,
 }
@@ -51,6 +56,19 @@ pub(crate) struct Reach {
     pub(crate) connection: u64,
     /// Set while its chat list is on its way.
     pub(crate) opening: Option<OpeningNumber>,
+}
+
+/// What a session that begins is registered with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beginning {
+    /// The user's slot.
+    pub(crate) slot: Slot,
+    /// On which device.
+    pub(crate) device: u64,
+    /// Its chat list, which is on its way.
+    pub(crate) opening: OpeningNumber,
+    /// False: it is not new, and may be older than another of its device.
+    pub(crate) fresh: bool,
 }
 
 /// Why a session was not registered.
@@ -76,8 +94,8 @@ pub(crate) enum Turn {
 /// One whose time online ended with time.
 #[derive(Debug)]
 pub(crate) struct Gone {
-    /// Who.
-    pub(crate) user: UserKey,
+    /// Who, where that is known.
+    pub(crate) user: Option<UserKey>,
     /// The same, as a hash.
     pub(crate) hash: UserHash,
     /// When it was last heard, in monotonic milliseconds.
@@ -153,7 +171,7 @@ impl Users {
         })
     }
 
-    /// Takes out the session of this device, if there is one: another connection has it now.
+    /// Takes out a session of this device, if there is one: another connection has it now.
     pub(crate) fn replace(&mut self, hash: UserHash, device: u64) -> Option<Reach> {
         let index = self.find(hash, |session| session.device == device)?;
         let Session { gateway, connection, opening, .. } = self.sessions[index];
@@ -161,25 +179,36 @@ impl Users {
         Some(Reach { gateway, connection, opening: (opening != NONE).then_some(OpeningNumber(opening)) })
     }
 
+    /// True when this device has a session that is known to be its newest.
+    pub(crate) fn has_fresh(&self, hash: UserHash, device: u64) -> bool {
+        self.find(hash, |session| session.device == device && session.fresh).is_some()
+    }
+
+    /// The chat list of a session is on its way again. False: there is no such session.
+    pub(crate) fn resume(&mut self, hash: UserHash, caller: &Caller, opening: OpeningNumber) -> bool {
+        let index = self.find_caller(hash, caller);
+        index.map(|index| self.sessions[index].opening = opening.0).is_some()
+    }
+
     /// Registers a session that begins.
     pub(crate) fn open(
         &mut self,
         hash: UserHash,
         caller: &Caller,
-        device: u64,
-        opening: OpeningNumber,
+        beginning: Beginning,
         was_online: bool,
     ) -> Result<Turn, Refused> {
         if self.sessions() >= self.sessions_max {
             return Err(Refused::Full);
         }
-        let user = self.people.open(hash);
+        let Beginning { slot, device, opening, fresh } = beginning;
+        let user = self.people.open(hash, slot);
         if user.sessions >= SESSIONS_OF_ONE_MAX {
             return Err(Refused::TooMany);
         }
         let Caller { gateway, connection, .. } = *caller;
-        let session =
-            Session { device, connection, next: user.first, opening: opening.0, gateway, heard: true };
+        let (next, opening, heard) = (user.first, opening.0, true);
+        let session = Session { device, connection, next, opening, gateway, heard, fresh };
         let index = Self::place(&mut self.sessions, &mut self.free, session);
         self.count += 1;
         (user.first, user.lingering) = (index, 0);
@@ -197,9 +226,9 @@ impl Users {
         index
     }
 
-    /// The session's chat list is here.
-    pub(crate) fn opened(&mut self, hash: UserHash, caller: &Caller) -> bool {
-        let index = self.find_caller(hash, caller);
+    /// The session's chat list is here, unless it is on its way again. False: so it is, or there is no such session.
+    pub(crate) fn opened(&mut self, hash: UserHash, caller: &Caller, opening: OpeningNumber) -> bool {
+        let index = self.find_caller(hash, caller).filter(|&index| self.sessions[index].opening == opening.0);
         index.map(|index| self.sessions[index].opening = NONE).is_some()
     }
 
@@ -238,7 +267,7 @@ impl Users {
         if normal && state.sessions == 0 {
             state.lingering = 0;
         } else if !normal && was_heard && state.heard == 0 {
-            self.linger(hash, user, now_ms);
+            self.linger(hash, Some(user), now_ms);
         }
         let after = self.is_online(hash);
         self.drop_if_empty(hash);
@@ -260,7 +289,7 @@ impl Users {
     }
 
     /// The user's last session that was heard broke off: the user stays online for a while. Not when too many do so.
-    fn linger(&mut self, hash: UserHash, user: &UserKey, now_ms: u64) {
+    fn linger(&mut self, hash: UserHash, user: Option<&UserKey>, now_ms: u64) {
         if self.leaving.len() >= self.sessions_max {
             return;
         }
@@ -271,7 +300,7 @@ impl Users {
         self.leaving.push_back(Leaving {
             due,
             number,
-            user: CompactUser::new(user),
+            user: user.map(CompactUser::new),
             hash,
             last_heard: now_ms,
         });
@@ -281,6 +310,72 @@ impl Users {
         if self.people.get(hash).is_some_and(|user| user.sessions == 0 && user.lingering == 0) {
             self.people.remove(hash);
         }
+    }
+
+    /// How many records of users there are, free ones as well.
+    pub(crate) fn records(&self) -> usize {
+        self.people.records()
+    }
+
+    /// Ends the sessions of a record's user whose gateway shards are not to be kept: as if they broke off. `None`: there
+    /// were none.
+    pub(crate) fn keep_sessions(
+        &mut self,
+        record: usize,
+        keeps: impl Fn(GatewayId) -> bool,
+        now_ms: u64,
+    ) -> Option<(UserHash, Turn)> {
+        let (hash, user) = self.people.at(record)?;
+        let before = user.is_online();
+        let ends: Vec<u32> = self.list(hash).filter(|&index| !keeps(self.sessions[index].gateway)).collect();
+        let was_heard = ends.iter().any(|&index| self.sessions[index].heard);
+        ends.iter().for_each(|&index| self.unlink(hash, index));
+        if ends.is_empty() {
+            return None;
+        }
+        if was_heard && self.people.get(hash)?.heard == 0 {
+            self.linger(hash, None, now_ms);
+        }
+        let after = self.is_online(hash);
+        self.drop_if_empty(hash);
+        Some((hash, if before && !after { Turn::Went(0) } else { Turn::Same }))
+    }
+
+    /// Forgets the users of these slots. Those whose last session broke off a while ago are given to `lingered`.
+    pub(crate) fn give_up(&mut self, slots: &Bits, mut lingered: impl FnMut(UserHash, &UserKey, u64)) {
+        let Self { people, leaving, .. } = self;
+        leaving.retain(|Leaving { number, user, hash, last_heard, .. }| {
+            let state = people.get(*hash).filter(|state| state.lingering == *number);
+            let Some(state) = state.filter(|state| slots.contains(usize::from(state.slot.0))) else {
+                return true;
+            };
+            if let (0, Some(user)) = (state.heard, user) {
+                lingered(*hash, &user.key(), *last_heard);
+            }
+            false
+        });
+        for record in 0..self.people.records() {
+            let Some((hash, user)) = self.people.at(record) else { continue };
+            if slots.contains(usize::from(user.slot.0)) {
+                self.forget(hash);
+            }
+        }
+    }
+
+    fn forget(&mut self, hash: UserHash) {
+        let mut at = self.people.get(hash).map_or(NONE, |user| user.first);
+        while at != NONE {
+            let next = std::mem::replace(&mut self.sessions[at].next, self.free);
+            self.free = std::mem::replace(&mut at, next);
+            self.count -= 1;
+        }
+        self.people.remove(hash);
+    }
+
+    /// The gateway shards of all sessions.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = GatewayId> {
+        let sessions = self.people.iter().flat_map(|(hash, _)| self.list(hash));
+        sessions.map(|index| self.sessions[index].gateway)
     }
 
     /// The next user whose time online is over.
@@ -294,7 +389,7 @@ impl Users {
             let went = state.heard == 0;
             self.drop_if_empty(hash);
             if went {
-                return Some(Gone { user: user.key(), hash, last_heard });
+                return Some(Gone { user: user.map(|user| user.key()), hash, last_heard });
             }
         }
         None
@@ -310,13 +405,14 @@ impl Users {
         shrink::queue(&mut self.leaving);
     }
 
-    /// Asserts the bounds and that users and sessions agree.
-    pub(crate) fn invariants(&self) {
+    /// Asserts the bounds, that users and sessions agree, and that all are of slots that the shard has.
+    pub(crate) fn invariants(&self, owns: impl Fn(Slot) -> bool) {
         assert!(self.sessions() <= self.sessions_max);
         assert!(self.leaving.len() <= self.sessions_max);
         let mut sessions = 0;
         for (hash, user) in self.people.iter() {
             assert!(user.sessions > 0 || user.lingering != 0);
+            assert!(owns(user.slot));
             assert!(user.sessions <= SESSIONS_OF_ONE_MAX);
             let heard = self.list(hash).filter(|&index| self.sessions[index].heard).count();
             assert_eq!(self.list(hash).count(), usize::from(user.sessions));

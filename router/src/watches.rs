@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use protocol::envelope::GatewayId;
 use protocol::id::UserKey;
+use protocol::placement::Slot;
 
+use crate::bits::Bits;
 use crate::compact::CompactUser;
 use crate::hash::{Keys, Table, UserHash};
 
@@ -33,6 +35,7 @@ pub(crate) enum LastSeen {
 #[derive(Debug)]
 struct Watched {
     user: CompactUser,
+    slot: Slot,
     watchers: Vec<Watcher>,
     last_seen: LastSeen,
     /// Its place in the order of changes, while it is there.
@@ -68,12 +71,20 @@ impl Watches {
     }
 
     /// A gateway shard watches a user: the answer is owed at once. False: too many are watched.
-    pub(crate) fn watch(&mut self, hash: UserHash, user: &UserKey, gateway: GatewayId, now_ms: u64) -> bool {
+    pub(crate) fn watch(
+        &mut self,
+        hash: UserHash,
+        user: &UserKey,
+        slot: Slot,
+        gateway: GatewayId,
+        now_ms: u64,
+    ) -> bool {
         if self.len() >= self.watched_max && !self.watched.contains_key(&hash) {
             return false;
         }
         let fresh = || Watched {
             user: CompactUser::new(user),
+            slot,
             watchers: Vec::new(),
             last_seen: LastSeen::Unknown,
             turn: None,
@@ -88,14 +99,46 @@ impl Watches {
 
     /// A gateway shard watches a user no more.
     pub(crate) fn unwatch(&mut self, hash: UserHash, gateway: GatewayId) {
+        self.keep_watchers(hash, |other| other != gateway);
+    }
+
+    /// Takes out those who watch a user and are not to be kept.
+    pub(crate) fn keep_watchers(&mut self, hash: UserHash, keeps: impl Fn(GatewayId) -> bool) {
         let Some(watched) = self.watched.get_mut(&hash) else { return };
-        watched.watchers.retain(|watcher| watcher.gateway != gateway);
+        watched.watchers.retain(|watcher| keeps(watcher.gateway));
         if !watched.watchers.is_empty() {
             return;
         }
         if let Some(Watched { turn: Some(turn), .. }) = self.watched.remove(&hash) {
             self.owed.remove(&turn);
         }
+    }
+
+    /// Everybody who is watched.
+    pub(crate) fn all(&self) -> Vec<UserHash> {
+        self.watched.keys().copied().collect()
+    }
+
+    /// Forgets those of these slots.
+    pub(crate) fn give_up(&mut self, slots: &Bits) {
+        let Self { watched, owed, .. } = self;
+        watched.retain(|_, watched| {
+            let stays = !slots.contains(usize::from(watched.slot.0));
+            if let (false, Some(turn)) = (stays, watched.turn) {
+                owed.remove(&turn);
+            }
+            stays
+        });
+    }
+
+    /// Everybody who watches somebody.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = GatewayId> {
+        self.watched.values().flat_map(|watched| watched.watchers.iter().map(|watcher| watcher.gateway))
+    }
+
+    /// The slot of a watched user.
+    pub(crate) fn slot(&self, hash: UserHash) -> Option<Slot> {
+        self.watched.get(&hash).map(|watched| watched.slot)
     }
 
     /// A user came (`last_seen` is `None`) or went: owed to everybody who watches it, by `due`.
@@ -179,14 +222,15 @@ impl Watches {
         }
     }
 
-    /// Asserts the bounds.
-    pub(crate) fn invariants(&self) {
+    /// Asserts the bounds, and that all are of slots that the shard has.
+    pub(crate) fn invariants(&self, owns: impl Fn(Slot) -> bool) {
         assert!(self.len() <= self.watched_max);
         let in_order = self.watched.values().filter(|watched| watched.turn.is_some()).count();
         assert_eq!(in_order, self.owed.len());
         assert!(self.owed.is_empty() || self.due.is_some());
         for watched in self.watched.values() {
             assert!(!watched.watchers.is_empty());
+            assert!(owns(watched.slot) && watched.slot == Slot::of_user(&watched.user.key()));
             let owed = watched.watchers.iter().any(|watcher| watcher.owed);
             assert!(!owed || watched.turn.is_some() || watched.last_seen == LastSeen::Asked);
         }
