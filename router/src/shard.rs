@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use protocol::envelope::{GatewayId, Lane, RouterId, ToGateway, ToRouter};
 use protocol::error::{ErrorCode, Refusal};
-use protocol::placement::{Slot, Table};
+use protocol::placement::{Epoch, Slot, Table};
 use protocol::time::Now;
 use storage::request::{Failure, Outcome, Request, RequestId};
 
@@ -341,6 +341,12 @@ impl RouterShard {
         ];
         let earliest = deadlines.into_iter().flatten().min()?;
         Some(earliest.max(self.now.monotonic_ms + 1))
+    }
+
+    /// The table that it goes by.
+    #[must_use]
+    pub fn table_epoch(&self) -> Epoch {
+        self.table.epoch
     }
 
     /// What the shard has counted, and how much it holds now.

@@ -519,6 +519,10 @@ impl Hands<'_> {
         if !self.router.wants_input() {
             return Err(envelope);
         }
+        if self.placement.epoch() > self.router.table_epoch() {
+            // Whoever sent it may have known.
+            self.router.handle(now, router::Completion::Table(self.placement.table()));
+        }
         self.router.handle(now, router::Completion::Envelope(envelope));
         Ok(())
     }
