@@ -1,6 +1,7 @@
 """Clusters under test: router nodes, gateway nodes, and proxies between them. Each node is a process that a check can
 kill, stop, freeze and start again by itself; clients and HTTP calls work with any of them as with a `Server`."""
 
+import collections
 import contextlib
 import itertools
 import re
@@ -163,11 +164,11 @@ class Nodes:
         self.routers.append(router)
         return router
 
-    def add_gateway(self, **options):
+    def add_gateway(self, routers=None, **options):
         """A new gateway node. With `waits=False` it may not be ready when this returns."""
         name = f"gateway-{next(_names):04}"
         options = self.environment | options
-        gateway = Gateway(name, [router.told for router in self.routers], config=self.config, **options)
+        gateway = Gateway(name, routers or [router.told for router in self.routers], config=self.config, **options)
         self.gateways.append(gateway)
         return gateway
 
@@ -180,7 +181,8 @@ class Nodes:
 
     def is_whole(self):
         """Whether every node runs, every proxy forwards, and a message passes from each gateway to each."""
-        if len(self.running()) < len(self.everyone) or not all(router.proxy is None or router.proxy.is_whole for router in self.routers):
+        proxies = [router.proxy for router in self.routers if router.proxy]
+        if len(self.running()) < len(self.everyone) or not all(proxy.is_whole for proxy in proxies):
             return False
         with contextlib.suppress(Exception):
             return self.says_something()
@@ -199,14 +201,22 @@ class Nodes:
         return next(router for router in self.routers if router.is_running())
 
     def status(self, node=None):
-        """The cluster as this node's API tells it."""
-        answer = (node or self.one_of_routers()).http("GET", "/v1/cluster")
-        assert answer.status == 200, answer
-        return answer.json
+        """The cluster as this node's API tells it, once it can."""
+        node, found = node or self.one_of_routers(), []
+
+        def told():
+            found.append(node.http("GET", "/v1/cluster"))
+            return found[-1].status == 200
+
+        until(told, patience=15, message=lambda: f"{node.name} does not tell its cluster: {found[-1]}")
+        return found[-1].json
 
     def slots(self, node=None):
-        """Slots by the name of the router node that has them."""
-        return {entry["name"]: entry["slots"] for entry in self.status(node)["nodes"]}
+        """Slots by the name of the router node that has them; 0 for the others."""
+        slots = collections.Counter()
+        for entry in self.status(node)["nodes"]:
+            slots[entry["name"]] += entry["slots"]
+        return slots
 
     def drain(self, router):
         return self.change("drain", node=router.name)

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from cluster import Cluster
 from history import Fault, Hearing, Sending, faults
 from nodes import FAST, Door, slot_of, until
 from promises import PROMISES
@@ -101,10 +102,18 @@ def store_what_was_never_sent(log, sendings, hearings):
 
 
 @pytest.mark.parametrize("doctor, said", [
-    (lose, "not dense"), (lose_the_last, "m3 was acknowledged at seq 7, and is lost"), (lose_and_close_the_gap, "m1 was acknowledged at seq 5, and is lost"),
-    (store_twice, "stored twice"), (swap_two_of_a_sender, "m1 was sent before m2"), (store_before_what_was_acknowledged, "and is before it"),
-    (change_a_body, "is not what was sent"), (hear_another_body, "carol heard"), (hear_too_little, "dave heard up to seq 6"),
-    (hear_what_is_not_stored, "the log ends at 7"), (hear_in_another_order, "carol heard"), (store_what_was_never_sent, "m9 at seq 8 is not what was sent"),
+    (lose, "not dense"),
+    (lose_the_last, "m3 was acknowledged at seq 7, and is lost"),
+    (lose_and_close_the_gap, "m1 was acknowledged at seq 5, and is lost"),
+    (store_twice, "stored twice"),
+    (swap_two_of_a_sender, "m1 was sent before m2"),
+    (store_before_what_was_acknowledged, "and is before it"),
+    (change_a_body, "is not what was sent"),
+    (hear_another_body, "carol heard"),
+    (hear_too_little, "dave heard up to seq 6"),
+    (hear_what_is_not_stored, "the log ends at 7"),
+    (hear_in_another_order, "carol heard"),
+    (store_what_was_never_sent, "m9 at seq 8 is not what was sent"),
 ])
 def test_each_doctored_history_is_found_out(doctor, said):
     doctored = history()
@@ -175,6 +184,24 @@ def test_traffic_comes_through_cuts_stalls_and_kill_9(doors):
     tell("one server behind three proxies: cuts, stalls and kill -9", report)
     assert report.counts["welcomes"] > len(traffic.roamers) + 5, report
     assert report.counts["retries of what was acknowledged"] > 0, report
+
+
+@pytest.mark.foundationdb
+def test_traffic_comes_through_a_store_that_was_away(start):
+    cluster = Cluster()
+    three = Doors(start(config=FAST, cluster=cluster))
+    try:
+        with Traffic(three.gateways) as traffic:
+            traffic.progress()
+            cluster.kill()
+            until(lambda: traffic.counts["unavailable"] > 0)
+            cluster.run()
+            traffic.progress()
+            report = traffic.finish(three.everyone)
+        tell("one server, its store killed", report)
+    finally:
+        three.close()
+        cluster.close()
 
 
 def test_traffic_finds_an_event_that_is_withheld(doors):

@@ -332,4 +332,4 @@ class Traffic:
             acks=len(all_acks), rate=round(len(all_acks) / max(0.001, all_acks[-1][0] - all_acks[0][0])),
             p50=round(latencies[len(latencies) // 2], 4), p99=round(latencies[len(latencies) * 99 // 100], 4),
             slowest=round(latencies[-1], 3), ack_pause=round(max(pause(sorted(at for at, _ in acks)) for acks in self.acks.values()), 3),
-            delivery_pause=round(max(roamer.longest_silence for roamer in self.roamers), 3), counts=dict(self.counts))
+            delivery_pause=round(max(roamer.longest_silence for roamer in self.roamers), 3), counts=self.counts)
