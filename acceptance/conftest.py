@@ -2,8 +2,11 @@
 
 import pytest
 
-from cluster import missing
-from murmuring import ENGINE, Server, binary, unique
+pytest.register_assert_rewrite("promises", "nodes", "traffic")
+
+from cluster import missing  # noqa: E402: what is above comes first
+from murmuring import ENGINE, Server, binary, unique  # noqa: E402
+from traffic import MEASURED  # noqa: E402
 
 
 def pytest_configure(config):
@@ -22,7 +25,9 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Whoever reads only the end is told what was not checked."""
+    """Whoever reads only the end is told what was measured, and what was not checked."""
+    for line in MEASURED:
+        terminalreporter.write_line(line)
     if lacking := missing(binary()):
         terminalreporter.write_sep("*", f"SKIPPED: everything on FoundationDB: {lacking}")
     else:

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import pathlib
+import select
 import signal
 import socket
 import subprocess
@@ -116,20 +117,36 @@ class Server:
         self.start()
 
     def start(self):
+        self.launch()
+        self.await_ready()
+
+    def role(self):
+        """The command that this process runs."""
+        return "serve", "--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"
+
+    def launch(self):
+        """Starts the process, which serves nobody yet."""
         self.log = open(pathlib.Path(self.directory.name) / "stderr", "a+")
         self.process = subprocess.Popen(
-            self.command("serve", "--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"),
+            self.command(*self.role()),
             stdout=subprocess.PIPE,
             stderr=self.log,
             text=True,
             env=environment(**self.environment),
         )
+
+    def await_ready(self, patience=60):
+        """Waits until it serves. `Refused` when it ends instead, TimeoutError when it does neither."""
+        said, _, _ = select.select([self.process.stdout], [], [], patience)
+        if not said:
+            self.kill()
+            raise TimeoutError(f"neither ready nor ended within {patience} s: {self.stderr()}")
         line = self.process.stdout.readline()
         if not line.startswith("ready "):
             code = self.process.wait(timeout=PATIENCE)
             raise Refused(code, self.stderr())
-        addresses = dict(word.split("=", 1) for word in line.split()[1:])
-        self.client_address, self.api_address = addresses["client"], addresses["api"]
+        self.addresses = dict(word.split("=", 1) for word in line.split()[1:])
+        self.client_address, self.api_address = self.addresses.get("client"), self.addresses["api"]
         self.url = f"ws://{self.client_address}/v1/connect"
 
     def command(self, *words):
@@ -147,6 +164,13 @@ class Server:
     def kill(self):
         self.process.kill()
         self.process.wait(timeout=PATIENCE)
+
+    def freeze(self):
+        """SIGSTOP: its sockets stay, and it does nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self):
         """SIGTERM; the exit code."""
