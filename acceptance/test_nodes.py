@@ -53,7 +53,7 @@ def test_across_gateways(nodes, promise):
 
 
 def test_an_event_crosses_the_link_once_a_gateway_shard(nodes):
-    users, name, count = [unique("crowd") for _ in range(16)], unique("crowded"), 10
+    users, name, count = [unique("crowd") for _ in range(16)], unique("crowded"), 20
     router, (first, second, _) = nodes.routers[0], nodes.gateways
     first.conversation(name, users)
 
@@ -74,10 +74,12 @@ def test_an_event_crosses_the_link_once_a_gateway_shard(nodes):
         for client in clients:
             assert len(client.events(name, count)) == count
         crossed, *arrived = (now - then for now, then in zip(crossings(), before))
-    assert sum(arrived) == crossed and arrived[2] == 0, (crossed, arrived, "a gateway without members hears nothing")
+    # The canaries of each node cross as well, one each ten seconds.
+    canaries = 4
+    assert sum(arrived) == crossed and arrived[2] <= canaries, (crossed, arrived, "a gateway without members hears nothing")
     for at_one in arrived[:2]:
         # 16 members at each gateway, spread over its shards: all of them at one shard is once in many thousand runs.
-        assert count <= at_one <= count * nodes.shards and at_one % count == 0, (crossed, arrived)
+        assert min(abs(at_one - count * shards) for shards in range(1, nodes.shards + 1)) <= canaries, (crossed, arrived)
 
 
 def test_a_gateway_dies_and_its_clients_resume_elsewhere(nodes):

@@ -39,7 +39,11 @@ impl RouterShard {
             return self.refuse_caller(caller, None, ELSEWHERE);
         }
         while !again && let Some(older) = self.users.replace(hash, device) {
-            self.close_replaced(older.gateway, older.connection);
+            // Announced before it was asked for: it is the same one.
+            let same = (older.gateway, older.connection) == (caller.gateway, caller.connection);
+            if !same {
+                self.close_replaced(older.gateway, older.connection);
+            }
         }
         let beginning = Beginning { slot, device, opening, fresh: !again };
         match self.users.open(hash, &caller, beginning, was_online) {

@@ -43,6 +43,11 @@ impl Handshake {
         Self { awaits: Awaits::Hello, nonce, peer_nonce: [0; _] }
     }
 
+    /// Whether this end has dialled and proved itself, and the peer has not said a word to that.
+    pub(super) fn awaits_welcome(&self, role: Role) -> bool {
+        self.awaits == Awaits::Proof && matches!(role, Role::Dialler { .. })
+    }
+
     /// Takes the peer's frame; what is to be said to it is appended to `reply`.
     pub(super) fn take(
         &mut self,

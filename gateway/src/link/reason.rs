@@ -10,6 +10,8 @@ pub enum Reason {
     Late,
     /// The peer's proof does not hold: it has another secret, or none.
     Unproved,
+    /// The peer hung up on this end's proof: it has another secret.
+    Rejected,
     /// There is no version of envelopes that both nodes read. These are the oldest and the newest of the peer's.
     Version {
         /// Its oldest.
@@ -37,7 +39,7 @@ pub enum Reason {
 
 impl Reason {
     /// How many kinds of reasons there are.
-    pub(super) const COUNT: usize = 11;
+    pub(super) const COUNT: usize = 12;
     /// The names of all kinds, as metrics have them, by number.
     pub(super) const NAMES: [&'static str; Self::COUNT] = [
         "late",
@@ -51,6 +53,7 @@ impl Reason {
         "stalled",
         "overrun",
         "socket",
+        "rejected",
     ];
 
     pub(super) const fn number(self) -> usize {
@@ -66,6 +69,7 @@ impl Reason {
             Self::Stalled => 8,
             Self::Overrun => 9,
             Self::Socket(_) => 10,
+            Self::Rejected => 11,
         }
     }
 
@@ -81,6 +85,9 @@ impl Reason {
         match self {
             Self::Late => "the peer did not finish its handshake in time",
             Self::Unproved => "the peer does not know this cluster's secret",
+            Self::Rejected => {
+                "the peer did not take this node's proof: cluster.secret is another there, or no router node listens there"
+            }
             Self::Version { .. } => {
                 "the peer and this node read no common version: bring the older one up to date first"
             }
@@ -117,6 +124,7 @@ mod tests {
             Reason::Stalled,
             Reason::Overrun,
             Reason::Socket(0),
+            Reason::Rejected,
         ];
         assert!(reasons.iter().map(|reason| reason.number()).eq(0..Reason::COUNT));
     }

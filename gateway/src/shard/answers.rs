@@ -7,7 +7,7 @@ use protocol::id::ClientId;
 
 use super::GatewayShard;
 use super::caller::{AGAIN, ANNOUNCED, Asks, parse};
-use super::connection::State;
+use super::connection::{Flag, State};
 use super::frames::write_after;
 use super::lag::Backlog;
 
@@ -108,6 +108,11 @@ impl GatewayShard {
             // The API asks for these, never a gateway shard; all others were taken before.
             _ => {}
         }
+    }
+
+    /// The session of this name, while its user's owner is to know of it.
+    pub(super) fn registered(&self, connection: u64) -> Option<u32> {
+        self.session(connection).filter(|&slot| self.slab[slot].flags.has(Flag::Registered))
     }
 
     fn session(&self, connection: u64) -> Option<u32> {

@@ -200,6 +200,10 @@ impl GatewayShard {
 
     /// Sends a request to the owner that has its slot, if there is a way.
     pub(super) fn send_request(&mut self, which: u64) {
+        if self.is_moot(which) {
+            self.forget(which);
+            return;
+        }
         let Some(cluster) = &mut self.cluster else { return };
         let number = cluster.requests.number(which);
         let Some(request) = cluster.requests.get_mut(which) else { return };
@@ -213,6 +217,16 @@ impl GatewayShard {
             (caller.gateway, caller.reference) = (self.id, number);
         }
         self.owners.push(slot, envelope);
+    }
+
+    /// True for a session that begins for a client who has gone: it may be somewhere else by now, and its device is not to be
+    /// taken from it.
+    fn is_moot(&self, which: u64) -> bool {
+        let request = self.cluster.as_ref().and_then(|cluster| cluster.requests.get(which));
+        let Some(ToRouter::SessionOpen { caller, .. }) = request.map(|request| &request.envelope) else {
+            return false;
+        };
+        self.registered(caller.connection).is_none()
     }
 
     /// What is no request: sent, or held while the slot is unsettled. To a node out of reach only marks are kept: of all else it is

@@ -127,6 +127,8 @@ pub struct GatewayShard {
     random: Random,
     /// The time of the completion in hand.
     now: Now,
+    /// Until when clients are excused for what the shard could not hear.
+    excused_tick: u32,
     /// When memory was last given back, in monotonic milliseconds.
     trimmed_ms: u64,
     /// The largest stamp seen.
@@ -205,6 +207,7 @@ impl GatewayShard {
             authenticator,
             random,
             now: Now::default(),
+            excused_tick: 0,
             trimmed_ms: 0,
             lamport: 0,
             slab: Slab::new(slots),

@@ -16,6 +16,12 @@ const PINGS_MAX: u8 = 2;
 /// Milliseconds told to a client that is closed since its session could not be opened in time.
 const OPENING_RETRY_MS: u32 = 1_000;
 
+/// How late a timer must be for the shard itself to have been away: stopped, or a machine that slept. Nobody is given up for what
+/// it could not hear.
+const ABSENCE_MS: u32 = 3_000;
+/// How long after that clients whose time ended meanwhile are given it anew.
+const EXCUSED_MS: u32 = 500;
+
 /// What a heartbeat is put off by at most is a part of its time: so many fall due together, and a shard is woken for all of
 /// them at once.
 const HEARTBEAT_PARTS: u32 = 64;
@@ -83,6 +89,9 @@ impl GatewayShard {
 
     pub(super) fn expire_timers(&mut self) {
         let tick = tick_of(self.now.monotonic_ms);
+        if self.wheel.next_tick().is_some_and(|due| tick > due.saturating_add(ticks(ABSENCE_MS))) {
+            self.excused_tick = tick + ticks(EXCUSED_MS);
+        }
         while let Some(slot) = self.wheel.expire(&mut self.slab, tick) {
             self.due(slot, tick);
             if !matches!(self.slab[slot].state, State::Free | State::Closed) {
@@ -113,6 +122,9 @@ impl GatewayShard {
 
     fn heartbeat(&mut self, slot: u32, tick: u32) {
         let connection = &mut self.slab[slot];
+        if tick < self.excused_tick && tick > connection.heard_tick + ticks(ABSENCE_MS) {
+            (connection.heard_tick, connection.pings) = (tick, 0);
+        }
         let silent = connection.state == State::Open
             && !connection.flags.has(Flag::Silent)
             && tick >= silence_tick(connection, &self.settings);

@@ -16,6 +16,9 @@ use super::super::shared::{Gauge, Remote};
 use super::{ACCEPTED_MAX, End, Links, UNPROVED_MAX};
 use crate::link::{Common, Event, Link, Reason, Unsent};
 
+/// How often the log tells of a refused link, in milliseconds; a core.
+const REFUSAL_TOLD_EVERY_MS: u64 = 10_000;
+
 /// What keeps a link from being read.
 #[derive(Debug)]
 enum Wait {
@@ -212,10 +215,7 @@ impl Links {
         let gateway = accepted.gateway;
         if !accepted.is_ready {
             self.unproved -= 1;
-            // Anyone may knock: that is told once in a while only by its counter, and here when somebody looks closely.
-            let fields: crate::log::Fields<'_> = &[("address", &accepted.peer), ("why", &reason.message())];
-            self.logger.debug("a link was refused", fields);
-            return;
+            return self.tell_refused(now, accepted.peer, reason);
         }
         self.gateways.remove(&gateway);
         self.remotes.remove(gateway);
@@ -223,6 +223,15 @@ impl Links {
         self.tell_gone(now, hands);
         let fields: crate::log::Fields<'_> = &[("address", &accepted.peer), ("why", &reason.message())];
         self.logger.info("a node's link has ended", fields);
+    }
+
+    /// Anyone may knock: that is told once in a while, and always by a counter.
+    fn tell_refused(&mut self, now: Now, peer: SocketAddr, reason: Reason) {
+        if now.monotonic_ms < self.refusal_told_ms + REFUSAL_TOLD_EVERY_MS && self.refusal_told_ms > 0 {
+            return;
+        }
+        self.refusal_told_ms = now.monotonic_ms;
+        self.logger.warn("a link was refused", &[("address", &peer), ("why", &reason.message())]);
     }
 
     /// Tells router shards that a gateway shard is gone: behind whatever it said.

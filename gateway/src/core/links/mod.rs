@@ -95,6 +95,8 @@ pub struct Links {
     /// What the ring is to do.
     operations: Vec<Operation>,
     deadline_ms: Option<u64>,
+    /// When the log was last told of a refused link.
+    refusal_told_ms: u64,
 }
 
 impl Links {
@@ -121,6 +123,7 @@ impl Links {
             table: Arc::new(Table::empty()),
             operations: Vec::new(),
             deadline_ms: Some(0),
+            refusal_told_ms: 0,
         };
         for router in routers {
             links.add(router, None, true);
