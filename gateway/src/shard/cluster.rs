@@ -162,7 +162,7 @@ impl GatewayShard {
     }
 
     /// What the API asks or says.
-    pub(super) fn from_api(&mut self, envelope: ToRouter) {
+    pub(super) fn api_says(&mut self, envelope: ToRouter) {
         if let Some(slot) = envelope.slot() {
             self.tell_slot(slot, envelope);
         }
@@ -319,7 +319,8 @@ impl GatewayShard {
             }
         }
         while let Some(cluster) = &mut self.cluster
-            && let Some(held) = cluster.held.pop_front_if(|held| held.until_ms <= now_ms)
+            && cluster.held.front().is_some_and(|held| held.until_ms <= now_ms)
+            && let Some(held) = cluster.held.pop_front()
         {
             self.owners.let_go(held.slot);
         }
