@@ -13,8 +13,11 @@ use super::slots::SlotSet;
 /// Looked at in one piece, and told of at most.
 const LOOKED_AT_MAX: u32 = 2_048;
 const TOLD_MAX: usize = 256;
-/// Milliseconds that a cursor waits when owners are busy.
+/// Milliseconds after which it is looked again whether owners are as busy.
 const PAUSE_MS: u64 = 5;
+/// Milliseconds that sessions, each of which is a request, wait for owners that have much to answer. A piece goes even then: while its
+/// owner does not know it, a session hears nothing of what its user joins, and the user is offline.
+const SESSIONS_PAUSE_MS: u64 = 50;
 /// Milliseconds after which watches are told: they are no requests, and an owner that does not know yet that it is one forgets them.
 const WATCHES_AFTER_MS: u64 = 500;
 /// Milliseconds over which all sessions are told of again, and those between two pieces of that.
@@ -84,6 +87,8 @@ pub(super) struct Announcements {
     /// Where all sessions are being told of again, whatever their slots.
     everybody: Option<u32>,
     everybody_ms: u64,
+    /// Since when sessions wait.
+    paused_ms: Option<u64>,
     due_ms: Option<u64>,
 }
 
@@ -130,12 +135,21 @@ impl GatewayShard {
             announcements.due_ms = Some(now_ms + PAUSE_MS);
             return;
         }
+        let paused_ms = *announcements.paused_ms.get_or_insert(now_ms);
+        let are_held_up = self.owners.are_laden() && now_ms < paused_ms + SESSIONS_PAUSE_MS;
+        if !are_held_up {
+            announcements.paused_ms = None;
+        }
         self.announce_rooms(now_ms);
-        self.announce_sessions(now_ms);
         self.announce_watches(now_ms);
-        self.announce_everybody(now_ms);
+        if !are_held_up {
+            self.announce_sessions(now_ms);
+            self.announce_everybody(now_ms);
+        }
         if let Some(cluster) = &mut self.cluster {
-            cluster.announcements.due_ms = cluster.announcements.next_ms(now_ms);
+            let next_ms = cluster.announcements.next_ms(now_ms);
+            let earliest_ms = if are_held_up { now_ms + PAUSE_MS } else { now_ms };
+            cluster.announcements.due_ms = next_ms.map(|next_ms| next_ms.max(earliest_ms));
         }
     }
 

@@ -80,9 +80,12 @@ impl Cluster {
         owner != RouterId::NOBODY && (node == self.node || self.links.get(&node).is_some_and(|link| link.up))
     }
 
-    /// Notes whether there is a link to a node.
+    /// Notes whether there is a link to a node. One that is told twice not to be there is not for as long as it was.
     pub(super) fn set_link(&mut self, node: NodeId, up: bool, now_ms: u64) {
-        self.links.insert(node, Link { up, since_ms: now_ms });
+        let link = self.links.entry(node).or_insert(Link { up, since_ms: now_ms });
+        if link.up || up {
+            *link = Link { up, since_ms: now_ms };
+        }
     }
 
     /// Knows the nodes of the table, and forgets those that are neither in it nor up.
@@ -162,7 +165,7 @@ impl GatewayShard {
     }
 
     /// What the API asks or says.
-    pub(super) fn from_api(&mut self, envelope: ToRouter) {
+    pub(super) fn api_says(&mut self, envelope: ToRouter) {
         if let Some(slot) = envelope.slot() {
             self.tell_slot(slot, envelope);
         }
@@ -293,6 +296,10 @@ impl GatewayShard {
     /// An answer that comes too late may have given interest that nobody has any more.
     fn undo(&mut self, envelope: &ToGateway) {
         let ToGateway::Attached { tenant, items, .. } = envelope else { return };
+        if *tenant == Tenant::SYSTEM {
+            // The API's, which has no rooms here.
+            return;
+        }
         for item in items.iter().filter(|item| item.state.is_some()) {
             let conversation =
                 protocol::id::ConversationKey { tenant: *tenant, conversation: item.conversation };
@@ -333,7 +340,8 @@ impl GatewayShard {
             }
         }
         while let Some(cluster) = &mut self.cluster
-            && let Some(held) = cluster.held.pop_front_if(|held| held.until_ms <= now_ms)
+            && cluster.held.front().is_some_and(|held| held.until_ms <= now_ms)
+            && let Some(held) = cluster.held.pop_front()
         {
             self.owners.let_go(held.slot);
         }

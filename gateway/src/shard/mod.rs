@@ -106,7 +106,8 @@ pub enum Operation {
     Socket(operation::Operation),
     /// Put an envelope into a router shard's mailbox, or give it back at once.
     ToRouter(RouterId, ToRouter),
-    /// Hand an envelope to the API: the answer to a [`Completion::FromApi`].
+    /// Hand an envelope to the API: the answer to a [`Completion::FromApi`], or an event of the tenant
+    /// [`SYSTEM`](protocol::id::Tenant::SYSTEM). Only in a cluster.
     ToApi(ToGateway),
 }
 
@@ -248,7 +249,7 @@ impl GatewayShard {
             Completion::Table(table) => self.place_anew(table),
             Completion::NodeUp(node) => self.node_up(node),
             Completion::NodeDown(node) => self.node_down(node),
-            Completion::FromApi(envelope) => self.from_api(envelope),
+            Completion::FromApi(envelope) => self.api_says(envelope),
             Completion::Tick => self.tick(),
             Completion::Drain => self.begin_drain(),
         }
@@ -400,7 +401,9 @@ impl GatewayShard {
         // While an owner is congested no client is read: what still comes is an end or a silence, a pull, an unwatch of each
         // connection, and a detach of each of its rooms.
         let of_connection = 4 + self.settings.limits.conversations_attached as usize;
-        self.owners.invariants(self.slab.end() as usize * of_connection);
+        // In a cluster, what was kept may all wait at once.
+        let of_cluster = if self.cluster.is_some() { 2 * self.settings.router_queue_max as usize } else { 0 };
+        self.owners.invariants(self.slab.end() as usize * of_connection + of_cluster);
         if let Some(cluster) = &self.cluster {
             cluster.invariants();
             self.owners.kept_invariants(cluster.kept());

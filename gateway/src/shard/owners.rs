@@ -159,11 +159,14 @@ impl Owners {
         self.owners[self.place_of(slot)].kept >= 2 * self.congested
     }
 
-    /// True when half as much waits for an owner, or is kept for one that there is a way to, as makes it congested: no time for
-    /// what nobody waits for.
+    /// True when half as much waits for an owner as makes it congested.
     pub(super) fn are_busy(&self) -> bool {
-        let half = self.congested.div_ceil(2);
-        self.owners.iter().any(|owner| owner.waiting.len() >= half || owner.up && owner.kept >= half)
+        self.owners.iter().any(|owner| owner.waiting.len() >= self.congested.div_ceil(2))
+    }
+
+    /// True when half as much is kept for an owner that there is a way to as makes it congested.
+    pub(super) fn are_laden(&self) -> bool {
+        self.owners.iter().any(|owner| owner.up && owner.kept >= self.congested.div_ceil(2))
     }
 
     /// Takes out what waits, where `which` says so; in order for each owner.

@@ -49,6 +49,7 @@ impl Chaos {
         let settings = Settings {
             limits: ClientLimits { sends_burst: 1_000_000, ..settings().limits },
             frames_burst: 1_000_000,
+            heartbeat_ms: 10_000_000,
             router_queue_max: 24,
             outbox_bytes: 8 * 1024,
             ..clustered()
@@ -91,7 +92,7 @@ impl Chaos {
                 self.world.owner.append(conversation, "bob", &body);
             }
             16 | 17 => {
-                let pause_ms = 1 + self.below(400) as u64;
+                let pause_ms = if self.below(20) == 0 { 6_500 } else { 1 + self.below(400) as u64 };
                 self.world.pass_ms(pause_ms);
             }
             18 => self.table(),
@@ -236,6 +237,11 @@ impl Chaos {
                     _ => {}
                 }
             }
+            // One that was refused while it did not read is closed when the time for that is over.
+            if self.world.socket(*token).closing && !client.closed {
+                assert!(client.last.is_empty(), "a session is never closed");
+                client.closed = true;
+            }
         }
     }
 
@@ -350,7 +356,7 @@ fn play(seed: u64) -> [u64; 6] {
 #[test]
 fn nothing_is_lost_repeated_or_out_of_order_whatever_moves_and_breaks() {
     let seeds =
-        std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).map_or(0..400, |seed| seed..seed + 1);
+        std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).map_or(0..100, |seed| seed..seed + 1);
     let mut all = [0; 6];
     for seed in seeds {
         let played = std::panic::catch_unwind(|| play(seed));

@@ -100,6 +100,7 @@ fn of_a_node_that_was_long_out_of_reach_nobody_waits() {
     world.say(alice, &send(1));
     world.pass_ms(6_000);
     assert_eq!(ids(&world.hear(alice), "error"), ["m1"]);
+    world.down(1);
     world.pass_ms(200);
     world.say(alice, &send(2));
     assert_eq!(ids(&world.hear(alice), "error"), ["m2"]);

@@ -102,9 +102,7 @@ impl Fleet {
                 self.sessions.insert(*user, caller.connection);
             }
             ToRouter::SessionClose { caller, user, .. } => {
-                if self.sessions.get(user) == Some(&caller.connection) {
-                    self.sessions.remove(user);
-                }
+                self.sessions.retain(|known, session| (known, *session) != (user, caller.connection));
             }
             ToRouter::SessionHeard { caller, heard, .. } => {
                 if *heard {

@@ -310,3 +310,20 @@ fn many_rooms_are_told_in_pieces_and_all_of_them() {
     world.run();
     assert_eq!(world.hear(alice).len(), 900);
 }
+
+#[test]
+fn a_room_that_is_made_anew_while_its_slot_is_unsettled_keeps_its_interest() {
+    let (mut world, alice) = ready();
+    world.owner.conversation("c", &["alice", "bob"]);
+    let before = Arc::clone(&world.owner.fleet().table);
+    let newer = table(&before, &[1, 2], |slot| if slot == slot_of("c") { 2 } else { 1 });
+    world.owner.follow(newer);
+    world.say(alice, &send(1));
+    world.end(alice, 0);
+    let bob = world.websocket();
+    world.say(bob, &json!({"op": "hello", "device": "d", "token": token("bob")}));
+    world.owner.follow(before);
+    world.pass_ms(200);
+    assert_eq!(world.hear(bob)[0]["op"], "welcome");
+    assert!(world.owner.log("c").interest, "the word that nobody was there is older");
+}
