@@ -81,13 +81,15 @@ impl Moves {
     fn give(&mut self, envelope: ToRouter) {
         let owner = self.table.owner(envelope.slot().expect("about somebody"));
         if self.world.number(owner).is_some() {
-            self.world.send_to(owner, envelope);
+            let epoch = self.table.epoch;
+            self.world.handle(owner, Completion::Routed(epoch, envelope));
         }
     }
 
     /// Asks again, in their order and under new numbers, the unanswered requests that this picks.
     fn ask_again(&mut self, picks: impl Fn(&ToRouter, bool) -> bool) {
-        let numbers: Vec<i64> = self.open.iter().filter(|(_, open)| picks(&open.0, open.2)).map(|(&n, _)| n).collect();
+        let numbers: Vec<i64> =
+            self.open.iter().filter(|(_, open)| picks(&open.0, open.2)).map(|(&n, _)| n).collect();
         for number in numbers {
             let (mut request, sent, _) = self.open.remove(&number).expect("open");
             self.world.references += 1;
@@ -193,7 +195,8 @@ impl Moves {
 
     /// Attaches over several conversations become one each.
     fn split_attaches(&mut self) {
-        let attaches = self.open.iter().filter(|(_, (request, ..))| matches!(request, ToRouter::Attach { .. }));
+        let attaches =
+            self.open.iter().filter(|(_, (request, ..))| matches!(request, ToRouter::Attach { .. }));
         let numbers: Vec<i64> = attaches.map(|(&number, _)| number).collect();
         for number in numbers {
             let (request, ..) = self.open.remove(&number).expect("open");
@@ -274,9 +277,12 @@ impl Moves {
                 continue;
             }
             match envelope {
-                ToGateway::Attached { tenant, items, .. } => {
+                ToGateway::Attached { tenant, items, refused, .. } => {
                     for item in items {
                         let key = ConversationKey { tenant, conversation: item.conversation };
+                        if refused.is_some() && self.seen.contains_key(&(gateway, key)) {
+                            self.announce(gateway, key);
+                        }
                         if let Some(state) = item.state {
                             self.seen.entry((gateway, key)).or_default().last.get_or_insert(state.head);
                             self.pull(gateway, key, state.head);
@@ -290,11 +296,12 @@ impl Moves {
                     self.pull(gateway, conversation, *seqs.last().expect("never empty"));
                 }
                 ToGateway::Head { conversation, head } => self.pull(gateway, conversation, head),
-                ToGateway::Backlog { conversation, events, head, .. } => {
+                ToGateway::Backlog { conversation, events, head, refused, .. } => {
                     if let Some(room) = self.seen.get_mut(&(gateway, conversation)) {
                         room.pulling = false;
                         self.take_events(gateway, conversation, &events);
-                        self.pull(gateway, conversation, head);
+                        // Refused: it is tried again.
+                        self.pull(gateway, conversation, if refused.is_some() { u64::MAX } else { head });
                     }
                 }
                 _ => {}
@@ -368,7 +375,10 @@ impl Moves {
                 }
             }
             for ((gateway, other), room) in &self.seen {
-                assert!(*other != key || room.last == Some(log.len() as u64), "{gateway:?} has all of {key:?}");
+                assert!(
+                    *other != key || room.last == Some(log.len() as u64),
+                    "{gateway:?} has all of {key:?}"
+                );
             }
             let id = |event: &Event| (event.view().sender.to_string(), event.view().id.to_string());
             let seqs: BTreeMap<_, _> = log.iter().map(|event| (id(event), event.seq())).collect();
@@ -377,7 +387,11 @@ impl Moves {
             let mut acks: Vec<_> = self.acks.iter().filter(|((_, other, ..), _)| *other == key).collect();
             acks.sort_by_key(|((_, _, _, number), _)| *number);
             for ((gateway, _, who, number), seq) in acks {
-                assert_eq!(seqs.get(&((*who).to_owned(), number.to_string())), Some(seq), "an ack is in the log");
+                assert_eq!(
+                    seqs.get(&((*who).to_owned(), number.to_string())),
+                    Some(seq),
+                    "an ack is in the log"
+                );
                 let last = newest.insert((*gateway, who), *seq).unwrap_or(0);
                 assert!(last < *seq, "what a sender sent first is first: {who} {number}");
             }
