@@ -61,7 +61,7 @@ mod watches;
 use std::sync::Arc;
 
 use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
-use protocol::placement::Table;
+use protocol::placement::{Epoch, Table};
 use storage::request::{Outcome, Request, RequestId};
 
 /// What happened, for a router shard.
@@ -69,6 +69,9 @@ use storage::request::{Outcome, Request, RequestId};
 pub enum Completion {
     /// An envelope from a gateway shard, the API or another router shard.
     Envelope(ToRouter),
+    /// The same from somebody who still follows the table of this number: what was asked of an earlier tenure of the slot is
+    /// misplaced, or it would overtake what that tenure has given up. With the newest number the same as [`Self::Envelope`].
+    Routed(Epoch, ToRouter),
     /// The store answers a request.
     Store(RequestId, Outcome),
     /// The store's queue was full: the request comes back.

@@ -120,6 +120,9 @@ impl Outgoing {
     /// A gateway shard of another node is gone. False: it never spoke.
     pub(crate) fn lose(&mut self, gateway: GatewayId) -> bool {
         self.gateways.drop_all(gateway);
+        let is_for =
+            |operation: &Operation| matches!(operation, Operation::ToGateway(to, _) if *to == gateway);
+        self.operations.retain(|operation| !is_for(operation));
         self.living.remove(&gateway)
     }
 

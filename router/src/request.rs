@@ -1,7 +1,8 @@
 //! What the shard asks of a request before it looks at what it wants: where, who, and whose roles decide it.
 
-use protocol::envelope::{Actor, Authority, Caller, Change, ToRouter};
+use protocol::envelope::{Actor, AttachItem, Authority, Caller, Change, ToRouter};
 use protocol::id::{ClientId, ConversationKey, UserId, UserKey};
+use protocol::placement::Slot;
 
 use crate::conversation::Waiting;
 
@@ -107,6 +108,20 @@ pub(crate) const fn asker(request: &ToRouter) -> Option<Caller> {
         | ToRouter::Membership { .. }
         | ToRouter::GatewayGone { .. } => None,
     }
+}
+
+/// The slots that a request is about: one, or of an attach that of each item.
+pub(crate) fn slots(request: &ToRouter) -> impl Iterator<Item = Slot> {
+    let (tenant, items) = match request {
+        ToRouter::Attach { actor, items, .. } => (Some(actor.key.tenant), &**items),
+        _ => (None, [].as_slice()),
+    };
+    let of_item = move |item: &AttachItem| {
+        let key = ConversationKey { tenant: tenant?, conversation: item.conversation };
+        Some(Slot::of_conversation(&key))
+    };
+    let one = if items.is_empty() { request.slot() } else { None };
+    one.into_iter().chain(items.iter().filter_map(of_item))
 }
 
 /// True when nobody but the owner of the slot may do it: not to be taken while that may be somebody else.

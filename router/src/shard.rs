@@ -148,6 +148,7 @@ impl RouterShard {
         self.now = now;
         match completion {
             Completion::Envelope(request) => self.envelope(request),
+            Completion::Routed(epoch, request) => self.routed(epoch, request),
             Completion::Store(id, outcome) => self.outcome(id, outcome),
             Completion::StoreFull(id, request) => {
                 self.counters.store_full += 1;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use protocol::envelope::{Caller, RouterId, ToGateway, ToRouter};
-use protocol::placement::{NodeId, SLOTS, Slot, Table};
+use protocol::placement::{Epoch, NodeId, SLOTS, Slot, Table};
 
 use crate::bits::Bits;
 use crate::limits::{PRESENCE_GRACE_MS, RETURNED_SOFT};
@@ -53,6 +53,20 @@ impl RouterShard {
         }
         self.grace.begin(&gained, self.now.monotonic_ms + PRESENCE_GRACE_MS);
         self.address_anew();
+    }
+
+    /// Takes an envelope of somebody who follows the table of this number. In the steady state that is the newest one, and
+    /// nothing is looked up.
+    pub(crate) fn routed(&mut self, epoch: Epoch, request: ToRouter) {
+        let stale = |slot: Slot| self.table.tenure(slot).since > epoch;
+        if epoch < self.table.epoch
+            && let Some(caller) = request::asker(&request)
+            && request::slots(&request).any(stale)
+        {
+            self.outgoing.meet(caller.gateway);
+            return self.misplace(caller);
+        }
+        self.envelope(request);
     }
 
     /// Tells who asked that another shard has to be asked.

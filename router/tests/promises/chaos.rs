@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::envelope::{Actor, Caller, Change, GatewayId, Lane, RouterId, ToGateway, ToRouter};
+use protocol::envelope::{Actor, Caller, Change, GatewayId, Lane, ToGateway, ToRouter};
 use protocol::event::{Event, Role};
 use protocol::frame::Range;
 use protocol::id::{ClientId, ConversationKey, DeviceId, UserId};
@@ -13,21 +13,21 @@ use storage::request::{Failure, Outcome, Request};
 use crate::world::{Fate, World, actor, draft, message, user};
 
 /// Chance from a seed (splitmix64).
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % bound
     }
 
-    fn one_in(&mut self, bound: u64) -> bool {
+    pub(crate) fn one_in(&mut self, bound: u64) -> bool {
         self.below(bound) == 0
     }
 
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize].clone()
     }
 }
@@ -232,7 +232,7 @@ impl Chaos {
                 self.world.now.monotonic_ms += self.chance.below(40);
                 self.world.now.unix_ms += self.chance.below(40);
                 for number in 0..self.world.shards.len() {
-                    self.world.handle(RouterId(number as u32), Completion::Tick);
+                    self.world.handle(self.world.ids[number], Completion::Tick);
                 }
             }
         }

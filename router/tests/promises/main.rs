@@ -3,11 +3,15 @@
 mod bounds;
 mod change;
 mod chaos;
+mod cluster;
 mod dedup;
 mod failure;
+mod gone;
 mod late;
 mod listed;
 mod mailbox;
+mod moved;
+mod moves;
 mod order;
 mod page;
 mod presence;

@@ -11,7 +11,7 @@ use protocol::envelope::{
 use protocol::error::{ErrorCode, Refusal};
 use protocol::event::{ContentV1, Draft, EventV1, Role};
 use protocol::id::{ClientId, ConversationId, ConversationKey, DeviceId, Tenant, UserId, UserKey};
-use protocol::placement::Table;
+use protocol::placement::{NodeId, Table};
 use protocol::time::Now;
 use router::{Completion, Operation, RouterShard, Settings};
 use storage::engine::{Engine, MemoryEngine};
@@ -31,6 +31,12 @@ pub(crate) enum Fate {
 /// Router shards and their surroundings.
 pub(crate) struct World {
     pub(crate) shards: Vec<RouterShard>,
+    /// Whose shards they are.
+    pub(crate) ids: Vec<RouterId>,
+    /// The newest table: by it requests are sent.
+    pub(crate) table: Arc<Table>,
+    /// Which table each shard was told last.
+    pub(crate) told: Vec<Epoch>,
     pub(crate) engine: Engine,
     pub(crate) now: Now,
     /// Requests at the store.
@@ -89,10 +95,21 @@ impl World {
     }
 
     pub(crate) fn with(routers: u16, settings: Settings) -> Self {
+        let ids = (0..routers).map(|core| RouterId::new(NodeId::ALONE, core)).collect();
+        Self::of(ids, settings, |epoch| Table::alone(routers, epoch))
+    }
+
+    /// A world of these router shards, whose first table is this.
+    pub(crate) fn of(ids: Vec<RouterId>, settings: Settings, table: impl Fn(Epoch) -> Table) -> Self {
         let mut engine = Engine::Memory(MemoryEngine::new());
         let epoch = storage::claim(&mut engine).unwrap();
-        let mut world = Self {
-            shards: Vec::new(),
+        let table = Arc::new(table(epoch));
+        let shard = |(seed, &id): (u64, &RouterId)| RouterShard::new(id, Arc::clone(&table), settings, seed);
+        Self {
+            shards: (7..).zip(&ids).map(shard).collect(),
+            told: vec![epoch; ids.len()],
+            ids,
+            table,
             engine,
             now: Now { monotonic_ms: 1_000, unix_ms: 1_700_000_000_000, monotonic_us: 1_000_000 },
             store: VecDeque::new(),
@@ -103,16 +120,7 @@ impl World {
             mail: Vec::new(),
             done: Vec::new(),
             references: 0,
-        };
-        world.start(routers, settings, epoch);
-        world
-    }
-
-    fn start(&mut self, routers: u16, settings: Settings, epoch: Epoch) {
-        let shard = |number: u16| {
-            RouterShard::new(RouterId(number.into()), alone(routers, epoch), settings, u64::from(number) + 7)
-        };
-        self.shards = (0..routers).map(shard).collect();
+        }
     }
 
     /// A conversation of this kind, already in the store, with these members.
@@ -164,15 +172,19 @@ impl World {
     }
 
     fn owner(&self, envelope: &ToRouter) -> RouterId {
-        let routers = self.shards.len() as u16;
-        let slot = envelope.slot().expect("about somebody");
-        alone(routers, Epoch(1)).owner(slot)
+        self.table.owner(envelope.slot().expect("about somebody"))
     }
 
     pub(crate) fn handle(&mut self, to: RouterId, completion: Completion) {
-        let shard = &mut self.shards[usize::from(to.core())];
+        let number = self.number(to).expect("one of the world's");
+        let shard = &mut self.shards[number];
         shard.handle(self.now, completion);
         shard.invariants();
+    }
+
+    /// Which of the shards it is.
+    pub(crate) fn number(&self, id: RouterId) -> Option<usize> {
+        self.ids.iter().position(|&other| other == id)
     }
 
     /// Executes what the shards want, until they want nothing more.
@@ -184,7 +196,7 @@ impl World {
         let mut wanted = false;
         let mut completions = Vec::new();
         for number in 0..self.shards.len() {
-            let from = RouterId(number as u32);
+            let from = self.ids[number];
             let mut full = Vec::new();
             while let Some(operation) = self.shards[number].poll_operation() {
                 wanted = true;
@@ -200,7 +212,7 @@ impl World {
                             completions.push((from, Completion::GatewayFull(to, envelope)));
                         }
                     }
-                    Operation::ToRouter(to, envelope) if self.routers_full => {
+                    Operation::ToRouter(to, envelope) if self.routers_full || !self.reads(to, number) => {
                         completions.push((from, Completion::RouterFull(to, envelope)));
                     }
                     Operation::ToRouter(to, envelope) => {
@@ -277,7 +289,7 @@ impl World {
             self.now.unix_ms += step;
             self.now.monotonic_us += step * 1_000;
             for number in 0..self.shards.len() {
-                self.handle(RouterId(number as u32), Completion::Tick);
+                self.handle(self.ids[number], Completion::Tick);
             }
             self.settle();
         }
