@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
-use protocol::placement::Table;
+use protocol::placement::{Epoch, Table};
 use ring::mailbox::{Mailbox, Sender};
 use ring::setup::SetupError;
 use ring::waker::Waker;
@@ -24,11 +24,14 @@ const COMMANDS_MAX: usize = 64;
 /// How long the store's driver waits before it tries again to answer a core whose mailbox is full.
 const ANSWER_PAUSE: Duration = Duration::from_micros(100);
 
+/// An envelope to a router shard, and by which table it was sent there.
+pub(super) type Routed = (Epoch, ToRouter);
+
 /// One core's mailboxes, its waker, and whether it is gone.
 #[derive(Clone, Debug)]
 struct CoreMail {
     gateway: Mailbox<ToGateway>,
-    router: Mailbox<ToRouter>,
+    router: Mailbox<Routed>,
     outcomes: Mailbox<(RequestId, Outcome)>,
     links: Mailbox<(GatewayId, ToGateway)>,
     waker: Waker,
@@ -177,7 +180,8 @@ impl Exchange {
         let table = self.placement.table();
         let owner = envelope.slot().map_or(RouterId::NOBODY, |slot| table.owner(slot));
         let Some(mail) = self.cores.get(usize::from(owner.core())) else { return Err(Box::new(envelope)) };
-        mail.router.push(envelope, lane.fill_max(mail.router.capacity()))?;
+        let fill = lane.fill_max(mail.router.capacity());
+        mail.router.push((table.epoch, envelope), fill).map_err(|(_, envelope)| envelope)?;
         mail.waker.wake();
         Ok(())
     }
@@ -212,7 +216,7 @@ impl Exchange {
 #[derive(Debug)]
 pub struct Inbox {
     pub(super) gateway: Mailbox<ToGateway>,
-    pub(super) router: Mailbox<ToRouter>,
+    pub(super) router: Mailbox<Routed>,
     pub(super) outcomes: Mailbox<(RequestId, Outcome)>,
     /// For gateway shards whose links this core has.
     pub(super) links: Mailbox<(GatewayId, ToGateway)>,
@@ -247,7 +251,7 @@ impl Drop for Inbox {
 #[derive(Debug)]
 pub struct Outgoing {
     gateways: Vec<Sender<ToGateway>>,
-    routers: Vec<Sender<ToRouter>>,
+    routers: Vec<Sender<Routed>>,
     links: Vec<Sender<(GatewayId, ToGateway)>>,
     api: mpsc::Sender<ToGateway>,
     settings: Settings,
@@ -302,10 +306,15 @@ impl Outgoing {
 
     /// Puts an envelope into the mailbox of a router shard of this node; gives it back when it does not fit.
     #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
-    pub(super) fn deliver_to_router(&mut self, core: u16, envelope: ToRouter) -> Result<(), ToRouter> {
+    pub(super) fn deliver_to_router(
+        &mut self,
+        core: u16,
+        by: Epoch,
+        envelope: ToRouter,
+    ) -> Result<(), ToRouter> {
         let sender = &mut self.routers[usize::from(core)];
         let fill = envelope.lane().fill_max(sender.mailbox().capacity());
-        sender.push(envelope, fill)
+        sender.push((by, envelope), fill).map_err(|(_, envelope)| envelope)
     }
 
     /// How many cores there are.

@@ -299,9 +299,9 @@ impl Core {
         self.take_mail_of_node(now);
         let mut left = MAIL_TURN_MAX;
         while left > 0 && self.parts.router.wants_input() {
-            let Some(envelope) = self.parts.inbox.router.pop() else { break };
+            let Some((by, envelope)) = self.parts.inbox.router.pop() else { break };
             self.follow_placement(now);
-            self.parts.router.handle(now, router::Completion::Envelope(envelope));
+            self.parts.router.handle(now, router::Completion::Routed(by, envelope));
             left -= 1;
         }
         if self.parts.inbox.has_mail(self.parts.router.wants_input()) {
@@ -384,7 +384,7 @@ impl Core {
             let back = if to.node() != *node {
                 send_over(links.as_mut(), to, envelope).err()
             } else if to != own {
-                outgoing.deliver_to_router(to.core(), envelope).err()
+                outgoing.deliver_to_router(to.core(), self.table, envelope).err()
             } else if router.wants_input() {
                 router.handle(now, router::Completion::Envelope(envelope));
                 None
@@ -465,7 +465,7 @@ impl Core {
         } else if to.node() != *node {
             send_over(links.as_mut(), to, envelope)
         } else {
-            outgoing.deliver_to_router(to.core(), envelope)
+            outgoing.deliver_to_router(to.core(), self.table, envelope)
         };
         if let Err(envelope) = result {
             if !full && envelope.lane() == Lane::Required {
@@ -510,11 +510,17 @@ pub(in crate::core) struct Hands<'a> {
 }
 
 impl Hands<'_> {
-    /// Puts an envelope where a router shard of this node takes it; gives it back when it does not fit.
+    /// Puts an envelope that was sent by some table where a router shard of this node takes it; gives it back when it does not fit.
     #[expect(clippy::result_large_err, reason = "the envelope itself waits in its link")]
-    fn to_router(&mut self, now: Now, core: u16, envelope: ToRouter) -> Result<(), ToRouter> {
+    fn to_router(
+        &mut self,
+        now: Now,
+        core: u16,
+        by: Epoch,
+        envelope: ToRouter,
+    ) -> Result<(), ToRouter> {
         if core != self.number {
-            return self.outgoing.deliver_to_router(core, envelope);
+            return self.outgoing.deliver_to_router(core, by, envelope);
         }
         if !self.router.wants_input() {
             return Err(envelope);
@@ -523,7 +529,7 @@ impl Hands<'_> {
             // Whoever sent it may have known.
             self.router.handle(now, router::Completion::Table(self.placement.table()));
         }
-        self.router.handle(now, router::Completion::Envelope(envelope));
+        self.router.handle(now, router::Completion::Routed(by, envelope));
         Ok(())
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Accepted {
     gateway: GatewayId,
     peer: SocketAddr,
     is_ready: bool,
+    /// The table that the peer follows.
+    follows: Epoch,
     wait: Option<Wait>,
     /// What other cores sent while the link had no room; as many as its gauge admits.
     held: VecDeque<ToGateway>,
@@ -115,9 +117,9 @@ impl Links {
         }
         let gateway = self.remotes.number();
         let link = Link::accept(now, gateway, Self::nonce());
-        let (is_ready, wait, held) = (false, None, VecDeque::new());
+        let (is_ready, follows, wait, held) = (false, Epoch(0), None, VecDeque::new());
         let gauge = Arc::default();
-        self.accepted.insert(token.slot, Accepted { token, link, gateway, peer, is_ready, wait, held, gauge });
+        self.accepted.insert(token.slot, Accepted { token, link, gateway, peer, is_ready, follows, wait, held, gauge });
         self.sockets.insert(token.slot, (token, End::Accepted));
         self.unproved += 1;
         self.operations.push(Operation::Receive(token));
@@ -132,11 +134,12 @@ impl Links {
             match event {
                 Event::Ready { peer, version: _ } => self.accepted_ready(token, &peer),
                 Event::ToRouter { to_core, envelope } => {
-                    if let Err(envelope) = hands.to_router(now, to_core, envelope) {
+                    if let Err(envelope) = hands.to_router(now, to_core, accepted.follows, envelope) {
                         self.wait(token, Wait::Mailbox(to_core, Box::new(envelope)));
                     }
                 }
                 Event::Routing(epoch) => {
+                    accepted.follows = epoch;
                     if hands.placement.epoch() < epoch {
                         if hands.placement.want(epoch) {
                             hands.outgoing.wake_all();
@@ -190,7 +193,7 @@ impl Links {
             let Some(accepted) = self.accepted.get_mut(&token.slot) else { continue };
             match accepted.wait.take() {
                 Some(Wait::Mailbox(core, envelope)) => {
-                    if let Err(envelope) = hands.to_router(now, core, *envelope) {
+                    if let Err(envelope) = hands.to_router(now, core, accepted.follows, *envelope) {
                         accepted.wait = Some(Wait::Mailbox(core, Box::new(envelope)));
                         still = true;
                         continue;
@@ -236,6 +239,9 @@ impl Links {
 
     /// Tells router shards that a gateway shard is gone: behind whatever it said.
     pub(super) fn tell_gone(&mut self, now: Now, hands: &mut Hands<'_>) {
-        self.gone.retain(|&(core, gateway)| hands.to_router(now, core, ToRouter::GatewayGone { gateway }).is_err());
+        self.gone.retain(|&(core, gateway)| {
+            let epoch = hands.placement.epoch();
+            hands.to_router(now, core, epoch, ToRouter::GatewayGone { gateway }).is_err()
+        });
     }
 }
