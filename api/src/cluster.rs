@@ -157,9 +157,10 @@ async fn carry_out(context: &Context, order: Order) -> Result<Json<Value>, Failu
             Ok(Json(status_json(node, &table)))
         }
         Ok(Ok(Err(refusal))) => Err(Failure::new(ErrorCode::Conflict, refusal)),
-        Ok(Err(_)) | Err(_) => {
-            Err(Failure::new(ErrorCode::Unavailable, "no answer in time; the state tells whether it was done"))
-        }
+        Ok(Err(_)) | Err(_) => Err(Failure::new(
+            ErrorCode::Unavailable,
+            "no answer in time; the state tells whether it was done",
+        )),
     }
 }
 

@@ -127,7 +127,9 @@ impl<'a> Fields<'a> {
     pub(crate) fn number(&self, name: &str, max: u64) -> Result<Option<u64>, Failure> {
         let number: Option<u64> = self.value(name, "a whole number")?;
         match number {
-            Some(number) if number > max => Err(Failure::bad_request(format!("`{name}` must be at most {max}"))),
+            Some(number) if number > max => {
+                Err(Failure::bad_request(format!("`{name}` must be at most {max}")))
+            }
             number => Ok(number),
         }
     }

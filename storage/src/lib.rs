@@ -1,7 +1,7 @@
 //! The store: one key layout and its transactions over a small ordered transactional key-value interface, the engines
 //! behind it, and the thread that drives them.
 //!
-//! Knows nothing of connections or nodes.
+//! Knows nothing of connections, and of nodes only the leases and the placement table that they keep here.
 
 pub mod content;
 pub mod damage;

@@ -125,7 +125,7 @@ fn of_two_processes_of_a_name_the_later_has_the_lease_and_the_earlier_learns_of_
         let later = join(&mut store, "a", 2);
         let told = beat(&mut store, &earlier, Epoch(0));
         assert!(!told.held);
-        assert_eq!(told.leases, [later.clone()], "and nothing was written");
+        assert_eq!(told.leases, std::slice::from_ref(&later), "and nothing was written");
         assert_eq!(place(&mut store, Epoch(0), table(&[&earlier]), &earlier, &[]), None);
         assert!(beat(&mut store, &later, Epoch(0)).held);
         // Numbers are given again one day: then the name decides.

@@ -77,7 +77,10 @@ fn cluster() -> Group {
         ("NodeName", object(&["node"], &json!({ "node": text() }))),
         (
             "SlotMove",
-            object(&["slot", "node"], &json!({ "slot": slot, "node": text(), "core": count("One of its cores.") })),
+            object(
+                &["slot", "node"],
+                &json!({ "slot": slot, "node": text(), "core": count("One of its cores.") }),
+            ),
         ),
     ]
 }

@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn the_table_has_a_line_a_node() {
         let node = |name: &str, slots: u16, draining: bool| json!({ "name": name, "number": 1, "address": "127.0.0.1:1", "cores": 2, "slots": slots, "draining": draining });
-        let state = json!({ "epoch": 7, "nodes": [node("a", 4000, false), node("b", 90, true)], "unowned": 6 });
+        let state =
+            json!({ "epoch": 7, "nodes": [node("a", 4000, false), node("b", 90, true)], "unowned": 6 });
         let text = table(&state);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 5);

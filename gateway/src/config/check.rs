@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use protocol::id::DeviceId as NodeName;
 use storage::kv::PREFIX_BYTES_MAX;
 
-use super::problem::Problem;
 use super::NODE_NAME_BYTES_MAX;
+use super::problem::Problem;
 use super::section::Config;
 use super::value::{EngineKind, Secret};
 
@@ -129,7 +129,10 @@ fn check_cluster(config: &Config, wrong: &mut impl FnMut(&str, String)) {
         wrong("cluster.listen", format!("{listen} is open to the network, but there is no cluster.secret"));
     }
     if cluster.advertise.is_none() && cluster.listen.is_some_and(|listen| listen.ip().is_unspecified()) {
-        wrong("cluster.advertise", "other nodes can't reach an unspecified cluster.listen: say how".to_owned());
+        wrong(
+            "cluster.advertise",
+            "other nodes can't reach an unspecified cluster.listen: say how".to_owned(),
+        );
     }
     if cluster.advertise.is_some_and(|address| address.ip().is_unspecified() || address.port() == 0) {
         wrong("cluster.advertise", "no address that a node could be reached at".to_owned());

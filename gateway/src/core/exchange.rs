@@ -351,8 +351,8 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
-    use protocol::placement::Epoch;
     use protocol::id::{ConversationId, ConversationKey, Tenant, UserId};
+    use protocol::placement::Epoch;
 
     use super::*;
 

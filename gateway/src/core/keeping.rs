@@ -127,7 +127,9 @@ impl Keeping {
             self.wanted = wanted;
             self.keeper.handle(now, KeeperCompletion::Wanted(wanted));
         }
-        if now.monotonic_ms >= self.due_ms || self.keeper.deadline().is_some_and(|due| due <= now.monotonic_ms) {
+        if now.monotonic_ms >= self.due_ms
+            || self.keeper.deadline().is_some_and(|due| due <= now.monotonic_ms)
+        {
             self.due_ms = now.monotonic_ms + super::TICK_MS;
             self.keeper.handle(now, KeeperCompletion::Tick);
         }

@@ -174,8 +174,9 @@ impl Core {
 
     fn turn(&mut self) -> std::io::Result<()> {
         let patience = self.patience(self.parts.clock.read());
-        let Parts { number, ring, gateway, router, links, inbox, outgoing, placement, clock, direction, .. } =
-            &mut self.parts;
+        let Parts {
+            number, ring, gateway, router, links, inbox, outgoing, placement, clock, direction, ..
+        } = &mut self.parts;
         let (phase, table, router_takes) = (self.phase, self.table, router.wants_input());
         let mut read = None;
         ring.turn(
@@ -512,13 +513,7 @@ pub(in crate::core) struct Hands<'a> {
 impl Hands<'_> {
     /// Puts an envelope that was sent by some table where a router shard of this node takes it; gives it back when it does not fit.
     #[expect(clippy::result_large_err, reason = "the envelope itself waits in its link")]
-    fn to_router(
-        &mut self,
-        now: Now,
-        core: u16,
-        by: Epoch,
-        envelope: ToRouter,
-    ) -> Result<(), ToRouter> {
+    fn to_router(&mut self, now: Now, core: u16, by: Epoch, envelope: ToRouter) -> Result<(), ToRouter> {
         if core != self.number {
             return self.outgoing.deliver_to_router(core, by, envelope);
         }

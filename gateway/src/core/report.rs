@@ -189,7 +189,11 @@ fn links(samples: &mut Vec<Metric>, links: &Links) {
         counter("murmuring_link_sends_total", "Sends of links.", counters.sends),
         counter("murmuring_link_full_total", "Envelopes that a full link gave back.", counters.full),
         counter("murmuring_link_too_large_total", "Envelopes that fit no frame.", counters.too_large),
-        counter("murmuring_link_pauses_total", "Times that a link was not read for a while.", counters.pauses),
+        counter(
+            "murmuring_link_pauses_total",
+            "Times that a link was not read for a while.",
+            counters.pauses,
+        ),
     ]);
     for (direction, traffic) in [("in", &counters.incoming), ("out", &counters.outgoing)] {
         let bytes = counter("murmuring_link_bytes_total", "Bytes over links.", traffic.bytes);

@@ -189,7 +189,8 @@ impl Link {
 
     /// The socket is at its end: `error` is its `errno`, 0 for a plain end of the stream.
     pub fn socket_ended(&mut self, common: &mut Common, error: i32) {
-        let rejected = matches!(&self.stage, Stage::Handshake(handshake) if handshake.awaits_welcome(self.role));
+        let rejected =
+            matches!(&self.stage, Stage::Handshake(handshake) if handshake.awaits_welcome(self.role));
         self.end(common, if rejected { Reason::Rejected } else { Reason::Socket(error) });
     }
 

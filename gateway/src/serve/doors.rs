@@ -49,10 +49,8 @@ impl Doors {
         shards: u16,
         cpus: &[usize],
     ) -> Result<Self, ServeError> {
-        let mut doors = Self {
-            addresses: Addresses::default(),
-            listeners: (0..shards).map(|_| Vec::new()).collect(),
-        };
+        let mut doors =
+            Self { addresses: Addresses::default(), listeners: (0..shards).map(|_| Vec::new()).collect() };
         if role.has_clients() {
             let clients = settings::listener(config);
             let steers = config.listen.steer_by_cpu && settings::pins(config, shards, cpus.len());

@@ -162,7 +162,9 @@ impl fmt::Display for ServeError {
                  (systemd: LimitNPROC), pids.max of the cgroup (systemd: TasksMax={threads}), or kernel.threads-max"
             ),
             Self::System(what, error) => write!(f, "{what}: {error}"),
-            Self::Replaced => f.write_str("another process runs in this node's place: two have one cluster.node"),
+            Self::Replaced => {
+                f.write_str("another process runs in this node's place: two have one cluster.node")
+            }
             Self::Interrupted => f.write_str("a signal came before the server was ready"),
         }
     }

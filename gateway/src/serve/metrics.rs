@@ -11,7 +11,12 @@ use crate::log::Logger;
 static LATENCY_SECONDS: [f64; BUCKETS - 1] = powers_of_two(1e-6);
 
 /// Publishes the node's samples in place of its last ones.
-pub(super) fn publish(registry: &Registry, store: Option<&driver::Handle>, logger: &Logger, began_unix_ms: u64) {
+pub(super) fn publish(
+    registry: &Registry,
+    store: Option<&driver::Handle>,
+    logger: &Logger,
+    began_unix_ms: u64,
+) {
     let mut samples = vec![
         Metric::gauge(
             "murmuring_start_time_seconds",

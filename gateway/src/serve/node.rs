@@ -102,7 +102,12 @@ impl Node {
             registry: Arc::clone(&registry),
             logger: logger.clone(),
             store: store.as_ref().map(Driver::handle),
-            cluster: membership.map(|membership| InCluster { membership, registration, incarnation, answers }),
+            cluster: membership.map(|membership| InCluster {
+                membership,
+                registration,
+                incarnation,
+                answers,
+            }),
             clock: Clock::start(),
             cpus,
             seats: settings::seats(config),

@@ -121,7 +121,8 @@ fn cluster_secret(config: &Config) -> Result<Secret, ServeError> {
     let text = text.map_err(|error| ServeError::SecretFile(cluster.secret_file.clone(), error))?;
     let text = text.trim();
     if text.len() < SECRET_BYTES_MIN {
-        let error = io::Error::other(format!("it holds {} bytes, and {SECRET_BYTES_MIN} are needed", text.len()));
+        let error =
+            io::Error::other(format!("it holds {} bytes, and {SECRET_BYTES_MIN} are needed", text.len()));
         return Err(ServeError::SecretFile(cluster.secret_file.clone(), error));
     }
     Ok(Secret::new(text.to_owned()))

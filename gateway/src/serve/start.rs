@@ -186,7 +186,14 @@ fn core(start: &Start, number: u16, listeners: Vec<Listener>) -> Result<Core, Se
         GatewayId(number.into()),
         &table,
         settings.slots,
-        settings::gateway(config, *role, cluster.is_some().then_some(node), shards, settings.slots, &start.seats),
+        settings::gateway(
+            config,
+            *role,
+            cluster.is_some().then_some(node),
+            shards,
+            settings.slots,
+            &start.seats,
+        ),
         Arc::clone(&start.authenticator),
         seed()?,
     );

@@ -9,8 +9,8 @@ use protocol::placement::{Epoch, NodeId};
 use storage::driver::{self, Driver, State};
 use storage::engine::embedded::{self, EmbeddedEngine};
 use storage::engine::{Engine, MemoryEngine};
-use storage::migrate;
 use storage::kv::EngineError;
+use storage::migrate;
 use storage::request::{Failure, Lease, Outcome, Request};
 
 #[cfg(feature = "foundationdb")]

@@ -95,7 +95,7 @@ fn a_proof_that_was_overheard_is_worth_nothing_on_another_link() {
     assert_eq!(ended(&acceptor), Some(Reason::Unproved));
     // And so has a new dialler.
     let mut dialler = End::dialler(key(SECRET), dialler_greeting());
-    dialler.link = gateway::link::Link::dial(at(0), &mut dialler.common, ACCEPTOR_NODE, [0xD2; 32]);
+    dialler.link = gateway::link::Link::dial(at(0), &mut dialler.common, Some(ACCEPTOR_NODE), [0xD2; 32]);
     dialler.receive(at(0), &answers);
     assert_eq!(ended(&dialler), Some(Reason::Unproved));
 }

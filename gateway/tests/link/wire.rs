@@ -58,7 +58,7 @@ pub(crate) struct End {
 impl End {
     pub(crate) fn dialler(key: ClusterKey, greeting: Greeting) -> Self {
         let mut common = Common::new(key, greeting);
-        let link = Link::dial(at(0), &mut common, ACCEPTOR_NODE, [0xD1; 32]);
+        let link = Link::dial(at(0), &mut common, Some(ACCEPTOR_NODE), [0xD1; 32]);
         Self { link, common, events: Vec::new(), sent: Vec::new(), pause_after: usize::MAX }
     }
 

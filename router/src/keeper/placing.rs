@@ -29,7 +29,7 @@ impl Keeper {
         };
         let of_lease = |lease: &Lease| {
             // Draining was asked of the process before this one.
-            let forgets = lease.node == self.node && self.restarted.is_some();
+            let forgets = lease.node == self.node && self.undrains;
             let drained = placed(lease.node).is_some_and(|node| node.draining) && !forgets;
             RouterNode {
                 id: lease.node,
@@ -82,7 +82,8 @@ impl Keeper {
             .iter()
             .find(|lease| !self.is_dead(lease.node))
             .is_some_and(|lease| lease.node == self.node);
-        let mine = if is_first || self.restarted.is_some() { since_ms } else { since_ms + self.patience_ms };
+        let is_own = self.restarted.is_some() || self.undrains;
+        let mine = if is_first || is_own { since_ms } else { since_ms + self.patience_ms };
         if urgent || self.table.is_none() { mine } else { mine.max(self.placed_ms + GENTLE_PAUSE_MS) }
     }
 

@@ -73,6 +73,8 @@ pub struct Keeper {
     pub(super) stale: bool,
     /// The newest table of an earlier process of this name: its tenures are to be renewed before anybody here sees a table.
     pub(super) restarted: Option<Epoch>,
+    /// An earlier process of this name was being emptied, and the table still says so.
+    pub(super) undrains: bool,
     /// Nodes came or went, and shares may not be even yet.
     pub(super) uneven: bool,
     /// What is to be placed, made from the newest table and the leases.
@@ -114,6 +116,7 @@ impl Keeper {
             lapsed: false,
             stale: true,
             restarted: None,
+            undrains: false,
             uneven: false,
             next: None,
             wanted: None,
@@ -282,8 +285,9 @@ impl Keeper {
         self.leases = beaten.leases;
         self.stale = false;
         if let Placement::Newer(table) = beaten.placement {
-            if first && has_tenure(&table, self.node, table.epoch) {
-                self.restarted = Some(table.epoch);
+            if first {
+                self.restarted = Some(table.epoch).filter(|upto| has_tenure(&table, self.node, *upto));
+                self.undrains = true;
             }
             self.adopt(table, self.table.is_some());
         }
@@ -336,6 +340,7 @@ impl Keeper {
         if self.restarted.is_some_and(|upto| !has_tenure(&table, self.node, upto)) {
             self.restarted = None;
         }
+        self.undrains &= table.node(self.node).is_some_and(|node| node.draining);
         if told {
             self.tell_changes(&before, &table);
         }

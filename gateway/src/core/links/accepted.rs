@@ -119,7 +119,10 @@ impl Links {
         let link = Link::accept(now, gateway, Self::nonce());
         let (is_ready, follows, wait, held) = (false, Epoch(0), None, VecDeque::new());
         let gauge = Arc::default();
-        self.accepted.insert(token.slot, Accepted { token, link, gateway, peer, is_ready, follows, wait, held, gauge });
+        self.accepted.insert(
+            token.slot,
+            Accepted { token, link, gateway, peer, is_ready, follows, wait, held, gauge },
+        );
         self.sockets.insert(token.slot, (token, End::Accepted));
         self.unproved += 1;
         self.operations.push(Operation::Receive(token));

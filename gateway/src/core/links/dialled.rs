@@ -210,7 +210,9 @@ impl Links {
         let gone: Vec<u32> = self
             .dialled
             .iter()
-            .filter(|(_, dialled)| dialled.node.is_some_and(|node| node != self.own && table.node(node).is_none()))
+            .filter(|(_, dialled)| {
+                dialled.node.is_some_and(|node| node != self.own && table.node(node).is_none())
+            })
             .map(|(&number, _)| number)
             .collect();
         for number in gone {

@@ -245,7 +245,11 @@ impl Links {
 
     /// Hands an envelope of this core's router shard to a link of this core; gives it back when there is no room.
     #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
-    pub(super) fn send_to_gateway(&mut self, gateway: GatewayId, envelope: ToGateway) -> Result<(), ToGateway> {
+    pub(super) fn send_to_gateway(
+        &mut self,
+        gateway: GatewayId,
+        envelope: ToGateway,
+    ) -> Result<(), ToGateway> {
         let accepted = self.gateways.get(&gateway).and_then(|slot| self.accepted.get_mut(slot));
         match accepted {
             Some(accepted) => accepted.send(&mut self.common, envelope, self.core),
