@@ -154,7 +154,7 @@ mod tests {
         assert!(matches!(Membership::of(&config, Role::Gateway), Err(ServeError::NoRouters)));
         config.cluster.routers = vec!["localhost:8802".into(), "127.0.0.2:1".into()];
         let gateway = Membership::of(&config, Role::Gateway).unwrap().unwrap();
-        assert_eq!(gateway.routers[1], "127.0.0.2:1".parse().unwrap());
+        assert_eq!(gateway.routers[1], "127.0.0.2:1".parse::<SocketAddr>().unwrap());
         assert_eq!(gateway.listen, None);
         config.cluster.routers = vec!["no-such-host.invalid:1".into()];
         assert!(matches!(Membership::of(&config, Role::Gateway), Err(ServeError::RouterName(..))));
