@@ -52,7 +52,7 @@ def nodes(kept, store):
 def is_even(nodes):
     """Whether every slot has an owner, and every router node a fair share."""
     status = nodes.status()
-    slots = [entry["slots"] for entry in status["nodes"] if entry["live"] and not entry["draining"]]
+    slots = [entry["slots"] for entry in status["nodes"] if not entry["draining"]]
     return status["unowned"] == 0 and sum(slots) == SLOTS and len(slots) == len(nodes.routers) and min(slots) > SLOTS / len(slots) / 2
 
 
