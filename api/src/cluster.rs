@@ -53,11 +53,11 @@ pub(crate) async fn status(
     State(context): State<Arc<Context>>,
 ) -> Result<Json<Value>, Failure> {
     admit(&identity)?;
-    let (node, table) = context.canary.table();
-    Ok(Json(status_json(node, &table)))
+    let (_, table) = context.canary.table();
+    Ok(Json(status_json(&table)))
 }
 
-fn status_json(node: NodeId, table: &Table) -> Value {
+fn status_json(table: &Table) -> Value {
     let mut by_node: BTreeMap<NodeId, BTreeMap<u16, u16>> = BTreeMap::new();
     let mut unowned = 0;
     for tenure in &table.tenures {
@@ -82,7 +82,6 @@ fn status_json(node: NodeId, table: &Table) -> Value {
                 "slots": slots_of_cores.iter().map(|&slots| u32::from(slots)).sum::<u32>(),
                 "slots_of_cores": slots_of_cores,
                 "draining": of.draining,
-                "here": of.id == node,
             })
         })
         .collect();
@@ -153,8 +152,8 @@ async fn carry_out(context: &Context, order: Order) -> Result<Json<Value>, Failu
     };
     match timeout(context.settings.call_timeout, answer).await {
         Ok(Ok(Ok(()))) => {
-            let (node, table) = context.canary.table();
-            Ok(Json(status_json(node, &table)))
+            let (_, table) = context.canary.table();
+            Ok(Json(status_json(&table)))
         }
         Ok(Ok(Err(refusal))) => Err(Failure::new(ErrorCode::Conflict, refusal)),
         Ok(Err(_)) | Err(_) => Err(Failure::new(
@@ -184,10 +183,9 @@ mod tests {
         for (slot, tenure) in table.tenures.iter_mut().enumerate().skip(96) {
             tenure.owner = RouterId::new(NodeId(3), (slot % 2) as u16);
         }
-        let status = status_json(NodeId(3), &table);
+        let status = status_json(&table);
         assert_eq!((status["unowned"].as_u64(), status["epoch"].as_u64()), (Some(96), Some(9)));
         assert_eq!(status["nodes"][0]["slots"], 4_000);
         assert_eq!(status["nodes"][0]["slots_of_cores"], json!([2_000, 2_000]));
-        assert_eq!(status["nodes"][0]["here"], true);
     }
 }

@@ -53,7 +53,7 @@ type Group = Vec<(&'static str, Value)>;
 
 fn cluster() -> Group {
     let node = object(
-        &["name", "number", "address", "cores", "slots", "slots_of_cores", "draining", "here"],
+        &["name", "number", "address", "cores", "slots", "slots_of_cores", "draining"],
         &json!({
             "name": text(),
             "number": count("Given by the store."),
@@ -62,7 +62,6 @@ fn cluster() -> Group {
             "slots": count("Slots that it owns."),
             "slots_of_cores": { "type": "array", "items": count("Slots of one core.") },
             "draining": boolean("It is being emptied."),
-            "here": boolean("It is the node that answers."),
         }),
     );
     let nodes = json!({ "type": "array", "items": node });
