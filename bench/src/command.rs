@@ -14,6 +14,14 @@ use crate::server::interrupt;
 
 const EXAMPLES: &str = "\
 Every scenario starts a server of its own, or attaches to a running one with --connect.
+With --gateways it starts a cluster of gateway nodes and router nodes instead, and says what each role used, too; the
+kernel's memory is the whole host's.
+
+Examples:
+  murmuring-bench rooms --json runs.jsonl
+  murmuring-bench rooms --gateways 1 --json runs.jsonl && murmuring-bench compare runs.jsonl
+  murmuring-bench fanout --members 100000 --gateways 3 --shards 1
+
 Exit codes: 0 done and every promise kept, 1 failed or a promise broken, 2 wrong usage.";
 
 /// Puts a load on a Murmuring server, measures it, and checks what it measures.
@@ -71,6 +79,14 @@ pub enum Failure {
     Usage(Box<dyn core::error::Error>),
 }
 
+impl<T: Args> Scenario<T> {
+    /// Runs it, when the options that all scenarios have agree with each other.
+    fn run(&self, run: impl FnOnce(&Options, &T) -> Result<(), Failure>) -> Result<(), Failure> {
+        self.options.server.check()?;
+        run(&self.options, &self.own)
+    }
+}
+
 impl Failure {
     /// The world is not as needed, or a promise was broken.
     pub fn failed(error: impl Into<Box<dyn core::error::Error>>) -> Self {
@@ -102,15 +118,15 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::Storm(Scenario { own, options }) => storm::run(options, own),
-        Command::Idle(Scenario { own, options }) => idle::run(options, own),
-        Command::Rooms(Scenario { own, options }) => rooms::run(options, own),
-        Command::Fanout(Scenario { own, options }) => fanout::run(options, own),
-        Command::Slow(Scenario { own, options }) => slow::run(options, own),
-        Command::Durable(Scenario { own, options }) => durable::run(options, own),
-        Command::History(Scenario { own, options }) => history::run(options, own),
-        Command::Broadcast(Scenario { own, options }) => broadcast::run(options, own),
-        Command::Floor(Scenario { own, options }) => floor::run(options, own),
+        Command::Storm(scenario) => scenario.run(storm::run),
+        Command::Idle(scenario) => scenario.run(idle::run),
+        Command::Rooms(scenario) => scenario.run(rooms::run),
+        Command::Fanout(scenario) => scenario.run(fanout::run),
+        Command::Slow(scenario) => scenario.run(slow::run),
+        Command::Durable(scenario) => scenario.run(durable::run),
+        Command::History(scenario) => scenario.run(history::run),
+        Command::Broadcast(scenario) => scenario.run(broadcast::run),
+        Command::Floor(scenario) => scenario.run(floor::run),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Plot(arguments) => plot::run(arguments),
         Command::Bare(arguments) => floor::bare::run(arguments),
