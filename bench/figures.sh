@@ -93,6 +93,7 @@ nodes() {
                 measure rooms --conversations "$((10000 / members))" --members "$members" --rate "$((40000 / members))" --gateways "$gateways"
             done
         done
+        measure moves --gateways 2 --shards 1 --router-shards 2
     done
     measure fanout --members 100000 --rate 0.4 --time 30
     measure fanout --members 100000 --rate 0.4 --time 30 --gateways 3 --shards 1
@@ -104,6 +105,7 @@ routers() {
         for routers in 1 2; do
             measure durable --conversations 10000 --gateways 1 --routers "$routers" --shards 1 "${store[@]}"
         done
+        measure moves --gateways 2 --routers 2 --shards 1 "${store[@]}"
     done
 }
 

@@ -9,7 +9,7 @@ use crate::floor;
 use crate::options::Options;
 use crate::plot;
 use crate::report::compare;
-use crate::scenario::{broadcast, durable, fanout, history, idle, rooms, slow, storm};
+use crate::scenario::{broadcast, durable, fanout, history, idle, moves, rooms, slow, storm};
 use crate::server::interrupt;
 
 const EXAMPLES: &str = "\
@@ -21,6 +21,7 @@ Examples:
   murmuring-bench rooms --json runs.jsonl
   murmuring-bench rooms --gateways 1 --json runs.jsonl && murmuring-bench compare runs.jsonl
   murmuring-bench fanout --members 100000 --gateways 3 --shards 1
+  murmuring-bench moves --gateways 2 --router-shards 2
 
 Exit codes: 0 done and every promise kept, 1 failed or a promise broken, 2 wrong usage.";
 
@@ -55,6 +56,8 @@ enum Command {
     Slow(Scenario<slow::SlowOptions>),
     /// Appends a second and their acks, in one hot conversation or many cold ones, against the store's syncs
     Durable(Scenario<durable::DurableOptions>),
+    /// Rooms of a cluster whose slots move to other router shards all the time: what an ack takes with that, and without
+    Moves(Scenario<moves::MovesOptions>),
     /// Pages at the head and deep in logs of 10^2 to 10^7 events
     History(Scenario<history::HistoryOptions>),
     /// What other servers do, too, measured alike: connect, be idle, send to rooms
@@ -124,6 +127,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Fanout(scenario) => scenario.run(fanout::run),
         Command::Slow(scenario) => scenario.run(slow::run),
         Command::Durable(scenario) => scenario.run(durable::run),
+        Command::Moves(scenario) => scenario.run(moves::run),
         Command::History(scenario) => scenario.run(history::run),
         Command::Broadcast(scenario) => scenario.run(broadcast::run),
         Command::Floor(scenario) => scenario.run(floor::run),

@@ -51,6 +51,8 @@ pub enum ServerError {
     },
     /// `--connect` without `--api`.
     NoApi,
+    /// None of the HTTP APIs is a router node's of a cluster.
+    NoRouter,
     /// The HTTP API could not be reached.
     Unreachable {
         /// The call.
@@ -109,6 +111,10 @@ impl fmt::Display for ServerError {
                 "--connect needs --secret or --secret-file: the secret that the server's HS256 tokens are signed with"
             ),
             Self::NoApi => write!(out, "--connect needs --api: where the server's HTTP API listens"),
+            Self::NoRouter => write!(
+                out,
+                "no node is a router of a cluster: start one with --gateways, or name its API with --api"
+            ),
             Self::Node { name, fault } => write!(out, "{name}: {fault}"),
             Self::Unreachable { call, words } => write!(out, "{call} got no answer: {words}"),
             Self::Refused { call, status, words } => write!(out, "{call} was refused with {status}: {words}"),

@@ -10,7 +10,9 @@ pub mod interrupt;
 mod kernel;
 mod links;
 mod metrics;
+mod mover;
 mod node;
+mod placement;
 mod port;
 mod process;
 mod sample;
@@ -36,8 +38,11 @@ pub use self::error::ServerError;
 pub use self::kernel::{Kernel, KernelGrowth};
 pub use self::links::Links;
 pub use self::metrics::Metrics;
+pub use self::mover::{Moved, Mover};
 use self::node::Node;
 pub use self::node::Role;
+pub(crate) use self::placement::slot_of;
+pub use self::placement::{Placement, Shard};
 pub(crate) use self::port::free as free_port;
 pub use self::process::{Usage, cpu_of};
 pub use self::sample::{Growth, NodesGrowth, NodesSample, Sample};
@@ -223,6 +228,20 @@ impl Server {
             sum = node.cpu()?.map(|cpu| sum.unwrap_or_default() + cpu).or(sum);
         }
         Ok(sum)
+    }
+
+    /// The API of a router node that takes part in a cluster, and what it says of the cluster's placement.
+    ///
+    /// # Errors
+    /// No node is such a one, or one does not answer.
+    pub fn router(&self) -> Result<(Api, Placement), ServerError> {
+        for api in self.nodes.iter().filter_map(Node::api) {
+            let placement = Placement::ask(api)?;
+            if placement.is_router {
+                return Ok((api.clone(), placement));
+            }
+        }
+        Err(ServerError::NoRouter)
     }
 
     /// Everything that can be read of it, of this process and of the kernel now. Its counters are up to a second old.
