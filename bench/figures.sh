@@ -6,12 +6,14 @@
 # Parts: rounds (each figure beside its floor, ROUNDS times, 3 by default), sizes (rooms of 2 to 300,000 members),
 # history (logs of 10^2 to 10^7 events), idle (10,000 and 100,000 sessions), million (a million, three times), held (a million
 # for HOLD seconds, 1,800 by default), most (two million, then MOST, 2,600,000 by default), peers (other servers: bench/peers.sh).
+# Not among all, since they need to be asked for: nodes (one server and clusters of one router), routers (one and two of them, on
+# the FoundationDB cluster of CLUSTER_FILE).
 #
 # Nothing else should run on the host. For a million sessions its limits must be right: tuning/apply.sh --apply.
 set -euo pipefail
 
 if [ $# -lt 1 ]; then
-    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 here=$(cd "$(dirname "$0")" && pwd)
@@ -83,11 +85,35 @@ most() {
 
 peers() { "$here/peers.sh" "$lines" "${ROUNDS:-3}"; }
 
+# One server and a cluster in the same minutes, at as many deliveries a second.
+nodes() {
+    for _ in $(seq "${ROUNDS:-3}"); do
+        for members in 10 1000; do
+            for gateways in 0 1; do
+                measure rooms --conversations "$((10000 / members))" --members "$members" --rate "$((40000 / members))" --gateways "$gateways"
+            done
+        done
+        measure moves --gateways 2 --shards 1 --router-shards 2
+    done
+    measure fanout --members 100000 --rate 0.4 --time 30
+    measure fanout --members 100000 --rate 0.4 --time 30 --gateways 3 --shards 1
+}
+
+routers() {
+    local store=(--engine foundationdb --cluster-file "${CLUSTER_FILE:?a FoundationDB cluster file}")
+    for _ in $(seq "${ROUNDS:-3}"); do
+        for routers in 1 2; do
+            measure durable --conversations 10000 --gateways 1 --routers "$routers" --shards 1 "${store[@]}"
+        done
+        measure moves --gateways 2 --routers 2 --shards 1 "${store[@]}"
+    done
+}
+
 parts=("$@")
 [ $# -gt 0 ] || parts=(rounds sizes history idle million held most peers)
 for part in "${parts[@]}"; do
     case $part in
-        rounds | sizes | history | idle | million | held | most | peers) "$part" ;;
+        rounds | sizes | history | idle | million | held | most | peers | nodes | routers) "$part" ;;
         *) echo "no such part: $part" >&2; exit 2 ;;
     esac
 done

@@ -9,11 +9,20 @@ use crate::floor;
 use crate::options::Options;
 use crate::plot;
 use crate::report::compare;
-use crate::scenario::{broadcast, durable, fanout, history, idle, rooms, slow, storm};
+use crate::scenario::{broadcast, durable, fanout, history, idle, moves, rooms, slow, storm};
 use crate::server::interrupt;
 
 const EXAMPLES: &str = "\
 Every scenario starts a server of its own, or attaches to a running one with --connect.
+With --gateways it starts a cluster of gateway nodes and router nodes instead, and says what each role used, too; the
+kernel's memory is the whole host's.
+
+Examples:
+  murmuring-bench rooms --json runs.jsonl
+  murmuring-bench rooms --gateways 1 --json runs.jsonl && murmuring-bench compare runs.jsonl
+  murmuring-bench fanout --members 100000 --gateways 3 --shards 1
+  murmuring-bench moves --gateways 2 --router-shards 2
+
 Exit codes: 0 done and every promise kept, 1 failed or a promise broken, 2 wrong usage.";
 
 /// Puts a load on a Murmuring server, measures it, and checks what it measures.
@@ -47,6 +56,8 @@ enum Command {
     Slow(Scenario<slow::SlowOptions>),
     /// Appends a second and their acks, in one hot conversation or many cold ones, against the store's syncs
     Durable(Scenario<durable::DurableOptions>),
+    /// Rooms of a cluster whose slots move to other router shards all the time: what an ack takes with that, and without
+    Moves(Scenario<moves::MovesOptions>),
     /// Pages at the head and deep in logs of 10^2 to 10^7 events
     History(Scenario<history::HistoryOptions>),
     /// What other servers do, too, measured alike: connect, be idle, send to rooms
@@ -69,6 +80,14 @@ pub enum Failure {
     Failed(Box<dyn core::error::Error>),
     /// Exit code 2: the options contradict each other or the host.
     Usage(Box<dyn core::error::Error>),
+}
+
+impl<T: Args> Scenario<T> {
+    /// Runs it, when the options that all scenarios have agree with each other.
+    fn run(&self, run: impl FnOnce(&Options, &T) -> Result<(), Failure>) -> Result<(), Failure> {
+        self.options.server.check()?;
+        run(&self.options, &self.own)
+    }
 }
 
 impl Failure {
@@ -102,15 +121,16 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::Storm(Scenario { own, options }) => storm::run(options, own),
-        Command::Idle(Scenario { own, options }) => idle::run(options, own),
-        Command::Rooms(Scenario { own, options }) => rooms::run(options, own),
-        Command::Fanout(Scenario { own, options }) => fanout::run(options, own),
-        Command::Slow(Scenario { own, options }) => slow::run(options, own),
-        Command::Durable(Scenario { own, options }) => durable::run(options, own),
-        Command::History(Scenario { own, options }) => history::run(options, own),
-        Command::Broadcast(Scenario { own, options }) => broadcast::run(options, own),
-        Command::Floor(Scenario { own, options }) => floor::run(options, own),
+        Command::Storm(scenario) => scenario.run(storm::run),
+        Command::Idle(scenario) => scenario.run(idle::run),
+        Command::Rooms(scenario) => scenario.run(rooms::run),
+        Command::Fanout(scenario) => scenario.run(fanout::run),
+        Command::Slow(scenario) => scenario.run(slow::run),
+        Command::Durable(scenario) => scenario.run(durable::run),
+        Command::Moves(scenario) => scenario.run(moves::run),
+        Command::History(scenario) => scenario.run(history::run),
+        Command::Broadcast(scenario) => scenario.run(broadcast::run),
+        Command::Floor(scenario) => scenario.run(floor::run),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Plot(arguments) => plot::run(arguments),
         Command::Bare(arguments) => floor::bare::run(arguments),

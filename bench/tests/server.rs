@@ -18,14 +18,18 @@ fn program(directory: &Path, script: &str) -> PathBuf {
 
 fn options(server: PathBuf) -> ServerOptions {
     ServerOptions {
-        connect: None,
-        api: None,
-        pid: None,
+        connect: Vec::new(),
+        api: Vec::new(),
+        pid: Vec::new(),
         secret: None,
         secret_file: None,
         api_key: None,
         server: Some(server),
         shards: Some(7),
+        gateways: 0,
+        routers: 1,
+        gateway_shards: None,
+        router_shards: None,
         engine: Engine::Memory,
         cluster_file: None,
         data: None,
@@ -47,7 +51,7 @@ fn a_started_server_gets_its_configuration_and_is_stopped_in_order() {
     let configuration: toml::Table = fs::read_to_string(&copy).unwrap().parse().unwrap();
     assert_eq!(configuration["core"]["shards"].as_integer(), Some(7));
     assert_eq!(configuration["limits"]["heartbeat_ms"].as_integer(), Some(1_234));
-    assert_eq!(configuration["listen"]["client"].as_str(), Some(&*server.client_address().to_string()));
+    assert_eq!(configuration["listen"]["client"].as_str(), Some(&*server.client_addresses()[0].to_string()));
     assert_eq!(configuration["auth"]["hs256_secret"].as_str(), Some(server.secret()));
     server.stop().unwrap();
     assert!(stopped.exists());
@@ -68,8 +72,8 @@ fn a_server_that_does_not_start_says_why() {
 fn nobody_attaches_without_a_secret() {
     let directory = tempfile::tempdir().unwrap();
     let attach = ServerOptions {
-        connect: Some("127.0.0.1:1".parse().unwrap()),
-        api: Some("127.0.0.1:2".parse().unwrap()),
+        connect: vec!["127.0.0.1:1".parse().unwrap()],
+        api: vec!["127.0.0.1:2".parse().unwrap()],
         ..options(directory.path().join("nothing"))
     };
     let error = Server::start_or_attach(&attach, &Needs::connections(1)).unwrap_err();

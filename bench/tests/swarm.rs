@@ -92,7 +92,7 @@ fn accept(stream: TcpStream, number: u32) -> Peer {
 }
 
 fn settings(target: SocketAddr, clients: u32) -> SwarmSettings {
-    let crowd = CrowdSettings::new(target, "a secret", Subprotocol::Json, 1);
+    let crowd = CrowdSettings::new(&[target], "a secret", Subprotocol::Json, 1);
     SwarmSettings { clients, rings: Some(2), connecting: 64, crowd }
 }
 
@@ -244,6 +244,60 @@ fn a_ticket_takes_the_place_of_the_token() {
     }
     let expected = [(true, Value::Null), (false, json!("ticket-0000")), (false, json!("ticket-0001"))];
     assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+/// How often the clients of each number were seen by each of two gateways that say `welcome` and nothing more.
+fn seen_by_two_gateways(roams: bool) -> [Vec<u32>; 2] {
+    struct Again;
+    impl Script for Again {
+        fn directed(&mut self, _: u32, crowd: &mut Crowd) {
+            crowd.clients().for_each(|client| crowd.abort(client));
+            crowd.clients().for_each(|client| crowd.connect(client));
+        }
+    }
+    let seen: [_; 2] = std::array::from_fn(|_| Arc::new(Mutex::new(Vec::new())));
+    let targets = seen.each_ref().map(|seen| {
+        let seen = Arc::clone(seen);
+        serve(move |mut peer| {
+            let user = user_of(peer.token.as_deref().unwrap());
+            seen.lock().unwrap().push(user);
+            peer.welcome();
+            while !peer.next().is_null() {}
+        })
+    });
+    let mut settings = settings(targets[0], 10);
+    settings.crowd.targets = targets.to_vec();
+    settings.crowd.roams = roams;
+    let swarm = Swarm::start(&settings, |_| Again).unwrap();
+    for step in 1..=2 {
+        swarm.direct(step);
+        wait(&swarm, |now| now.welcomed == 10 * u64::from(step) && now.online == 10);
+    }
+    drop(swarm);
+    seen.map(|seen| {
+        let mut users = seen.lock().unwrap().clone();
+        users.sort_unstable();
+        users
+    })
+}
+
+/// The number of the client whose token this is.
+fn user_of(authorization: &str) -> u32 {
+    use base64::Engine as _;
+
+    let payload = authorization.split('.').nth(1).unwrap();
+    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap();
+    let claims: Value = serde_json::from_slice(&payload).unwrap();
+    let user = claims["sub"].as_str().unwrap();
+    (0..10).find(|number| bench::swarm::name::user(*number) == user).unwrap()
+}
+
+#[test]
+fn clients_spread_evenly_over_gateways_and_stay_at_theirs_unless_they_roam() {
+    let even = |first: u32| (first..10).step_by(2).flat_map(|client| [client, client]).collect::<Vec<u32>>();
+    assert_eq!(seen_by_two_gateways(false), [even(0), even(1)]);
+    let all: Vec<u32> = (0..10).collect();
+    assert_eq!(seen_by_two_gateways(true), [all.clone(), all]);
 }
 
 #[test]

@@ -82,9 +82,11 @@ fn columns<'a>(lines: &[&'a Line]) -> Vec<Column<'a>> {
     };
     let mut columns: Vec<Column<'a>> = Vec::new();
     for line in lines {
-        let word = |name: &&String| match line.settings.get(*name)? {
-            serde_json::Value::String(text) if names.len() == 1 => Some(text.clone()),
-            value => Some(format!("{name}={value}")),
+        let word = |name: &&String| match line.settings.get(*name) {
+            Some(serde_json::Value::String(text)) if names.len() == 1 => Some(text.clone()),
+            Some(value) => Some(format!("{name}={value}")),
+            // Beside clusters, a server of one process.
+            None => (*name == "gateways").then(|| "serve".to_owned()),
         };
         let label = names.iter().filter_map(word).collect::<Vec<_>>().join(" ");
         match columns.iter_mut().find(|column| column.label == label) {
@@ -155,6 +157,22 @@ mod tests {
             columns.iter().map(|column| &*column.label).collect::<Vec<_>>(),
             ["members=10", "members=20"]
         );
+    }
+
+    #[test]
+    fn a_server_beside_clusters_is_called_by_its_name() {
+        let run_of = |gateways: Option<u32>| {
+            let mut report = Report::new("rooms", None);
+            report.setting("members", 10);
+            if let Some(gateways) = gateways {
+                report.setting("gateways", gateways);
+            }
+            report.line().clone()
+        };
+        let lines = [run_of(None), run_of(Some(3)), run_of(Some(1))];
+        let columns = columns(&lines.iter().collect::<Vec<_>>());
+        let labels: Vec<&str> = columns.iter().map(|column| &*column.label).collect();
+        assert_eq!(labels, ["serve", "gateways=3", "gateways=1"]);
     }
 
     #[test]

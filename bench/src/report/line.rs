@@ -35,6 +35,9 @@ pub struct Line {
     pub series: BTreeMap<String, Vec<BTreeMap<String, f64>>>,
     /// CPU time.
     pub cpu: Cpu,
+    /// What the nodes of each role used, of a cluster.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<String, Nodes>,
     /// Promises, by name.
     pub verdicts: BTreeMap<String, Verdict>,
     /// Why the figures are the load generator's own, where they are.
@@ -56,6 +59,19 @@ pub struct Cpu {
     pub host_busy_share: f64,
     /// Share of the host's CPU time that the machine below took away.
     pub host_stolen_share: f64,
+}
+
+/// What all nodes of a role used while the scenario was measured, and held at the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Nodes {
+    /// How many.
+    pub nodes: u32,
+    /// CPU time.
+    pub cpu_seconds: f64,
+    /// Memory that no file is behind.
+    pub bytes: u64,
+    /// What it grew by.
+    pub grown_bytes: i64,
 }
 
 impl Line {

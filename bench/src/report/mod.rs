@@ -12,14 +12,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
+use serde_json::Value;
 
 pub use self::latency::{Latency, Summary};
-pub use self::line::{Cpu, Line};
+pub use self::line::{Cpu, Line, Nodes};
 pub use self::machine::{Machine, Program};
 pub use self::progress::Progress;
 pub use self::verdict::Verdict;
 use crate::command::Failure;
-use crate::server::{Growth, Server};
+use crate::server::{Growth, Links, NodesGrowth, Role, Server};
 
 /// What a scenario found out, as it comes in. Names carry their unit, as in `upgrades_per_second`, and are the keys of the
 /// JSON line.
@@ -32,10 +33,7 @@ impl Report {
     /// Nothing yet; of the machine, the commits and `server`, everything. `None`: the bare kernel is measured.
     #[must_use]
     pub fn new(scenario: &str, server: Option<&Server>) -> Self {
-        let mut settings = BTreeMap::new();
-        if let Some(shards) = server.and_then(Server::shards) {
-            settings.insert("shards".to_owned(), shards.into());
-        }
+        let settings = server.map(settings_of).unwrap_or_default();
         Self {
             line: Line {
                 scenario: scenario.to_owned(),
@@ -48,6 +46,7 @@ impl Report {
                 latencies: BTreeMap::new(),
                 series: BTreeMap::new(),
                 cpu: Cpu::default(),
+                roles: BTreeMap::new(),
                 verdicts: BTreeMap::new(),
                 generator_was_bottleneck: None,
                 notes: Vec::new(),
@@ -87,8 +86,47 @@ impl Report {
         self.line.verdicts.insert(promise.to_owned(), verdict);
     }
 
-    /// The CPU time of the measured part.
+    /// The CPU time of the server for each of `count` things, as `server_cpu_us_per_<thing>` behind `prefix`; of a cluster,
+    /// the same for each role. Left out when its process is not known or there was nothing.
+    pub fn cpu_us_each(&mut self, prefix: &str, thing: &str, growth: &Growth, count: f64) {
+        if let Some(us) = growth.server_cpu_us_each(count) {
+            self.figure(&format!("{prefix}server_cpu_us_per_{thing}"), us);
+        }
+        for (role, nodes) in growth.roles.iter().filter(|_| count > 0.0) {
+            let us = nodes.cpu.as_secs_f64() * 1e6 / count;
+            self.figure(&format!("{prefix}{}_cpu_us_per_{thing}", role.plural()), us);
+        }
+    }
+
+    /// What crossed the links of a cluster for each message that was stored meanwhile; nothing where there are no links.
+    pub fn links(&mut self, prefix: &str, growth: &Growth) {
+        let Some(links) = Links::of(&growth.metrics) else { return };
+        // The nodes' own count, which is as old as what is divided by it.
+        let messages = growth.metrics.sum("murmuring_stored_total");
+        let each = [
+            ("publishes", links.publishes),
+            ("answers", links.answers),
+            ("requests", links.requests),
+            ("bytes", links.bytes),
+            ("sends", links.sends),
+        ];
+        for (what, sum) in each.into_iter().filter(|_| messages > 0.0) {
+            self.figure(&format!("{prefix}link_{what}_per_message"), sum / messages);
+        }
+        self.figure(&format!("{prefix}link_control_frames_per_second"), growth.per_second(links.control));
+        self.figure(&format!("{prefix}link_bytes_per_second"), growth.per_second(links.bytes));
+    }
+
+    /// The CPU time of the measured part; of a cluster, that of each role and its memory.
     pub fn cpu(&mut self, growth: &Growth) {
+        let nodes = |nodes: &NodesGrowth| Nodes {
+            nodes: nodes.nodes,
+            cpu_seconds: nodes.cpu.as_secs_f64(),
+            bytes: nodes.bytes_at_end,
+            grown_bytes: nodes.bytes,
+        };
+        let of_role = |(role, growth): (&Role, &NodesGrowth)| (role.plural().to_owned(), nodes(growth));
+        self.line.roles = growth.roles.iter().map(of_role).collect();
         self.line.cpu = Cpu {
             elapsed_seconds: growth.elapsed.as_secs_f64(),
             server_seconds: growth.server_cpu.map(|cpu| cpu.as_secs_f64()),
@@ -136,9 +174,30 @@ impl Report {
     }
 }
 
+/// What is said of the server itself among the settings.
+fn settings_of(server: &Server) -> BTreeMap<String, Value> {
+    let mut settings = BTreeMap::new();
+    let mut set = |name: &str, count: usize| settings.insert(name.to_owned(), Value::from(count));
+    if let Some(shards) = server.shards() {
+        set("shards", shards.into());
+    }
+    if let Some(layout) = server.layout() {
+        set("gateways", layout.gateways.into());
+        set("routers", layout.routers.into());
+        set("gateway_shards", layout.gateway_shards.into());
+        set("router_shards", layout.router_shards.into());
+    } else if server.client_addresses().len() > 1 {
+        set("gateways", server.client_addresses().len());
+    }
+    settings
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::server::{Metrics, Sample};
 
     fn report() -> Report {
         let mut report = Report::new("rooms", None);
@@ -175,6 +234,55 @@ mod tests {
         {
             assert!(text.contains(words), "{words} in {text}");
         }
+    }
+
+    /// A server of one process that used 3 ms, and a cluster in which gateways used 2 and the router 4.
+    fn growths() -> [Growth; 2] {
+        let whole = |ms| Growth {
+            server_cpu: Some(Duration::from_millis(ms)),
+            ..Sample::without_server().unwrap().since(&Sample::without_server().unwrap())
+        };
+        let nodes = |nodes, ms| NodesGrowth {
+            nodes,
+            cpu: Duration::from_millis(ms),
+            bytes: -5,
+            bytes_at_end: 3 << 20,
+            metrics: Metrics::default(),
+        };
+        let metrics = "murmuring_stored_total{shard=\"0\"} 100\n\
+            murmuring_link_envelopes_total{shard=\"0\",direction=\"out\",kind=\"publish\"} 300\n\
+            murmuring_link_bytes_total{shard=\"0\",direction=\"out\"} 45000\n";
+        let roles = [(Role::Gateway, nodes(3, 2)), (Role::Router, nodes(1, 4))].into();
+        [whole(3), Growth { roles, metrics: Metrics::parse(metrics), ..whole(6) }]
+    }
+
+    #[test]
+    fn a_server_and_a_cluster_have_the_same_figures_and_a_cluster_those_of_its_roles() {
+        let [one, cluster] = growths().map(|growth| {
+            let mut report = report();
+            report.cpu(&growth);
+            report.cpu_us_each("full_", "delivery", &growth, 1_000.0);
+            report.cpu_us_each("", "nothing", &growth, 0.0);
+            report.links("full_", &growth);
+            report.line().clone()
+        });
+        assert_eq!(one.figures["full_server_cpu_us_per_delivery"], 3.0);
+        assert_eq!((one.figures.len(), one.roles.len()), (2, 0));
+        assert!(!serde_json::to_string(&one).unwrap().contains("roles"));
+        for (name, value) in [
+            ("full_server_cpu_us_per_delivery", 6.0),
+            ("full_gateways_cpu_us_per_delivery", 2.0),
+            ("full_routers_cpu_us_per_delivery", 4.0),
+            ("full_link_publishes_per_message", 3.0),
+            ("full_link_bytes_per_message", 450.0),
+        ] {
+            assert_eq!(cluster.figures[name], value, "{name}");
+        }
+        let gateways = Nodes { nodes: 3, cpu_seconds: 0.002, bytes: 3 << 20, grown_bytes: -5 };
+        assert_eq!(cluster.roles["gateways"], gateways);
+        let again: Line = serde_json::from_str(&serde_json::to_string(&cluster).unwrap()).unwrap();
+        assert_eq!(again, cluster);
+        assert!(table::text(&cluster).contains("gateways: 3 nodes"), "{}", table::text(&cluster));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use super::{Cpu, Line, Machine, Summary};
+use super::{Cpu, Line, Machine, Nodes, Summary};
 
 /// The whole table, its lines ended.
 #[must_use]
@@ -18,6 +18,9 @@ pub(super) fn text(line: &Line) -> String {
     }
     latencies(&mut table, line);
     write_line(&mut table, &cpu(line.cpu));
+    for (role, nodes) in &line.roles {
+        write_line(&mut table, &format!("{role}: {}", of_nodes(nodes)));
+    }
     for (name, verdict) in &line.verdicts {
         write_line(&mut table, &format!("{name:<width$}  {verdict}"));
     }
@@ -52,6 +55,18 @@ fn cpu(cpu: Cpu) -> String {
         cpu.generator_seconds,
         cpu.host_busy_share * 100.0,
         cpu.host_stolen_share * 100.0
+    )
+}
+
+fn of_nodes(nodes: &Nodes) -> String {
+    let mib = |bytes: f64| bytes / f64::from(1 << 20);
+    let plural = if nodes.nodes == 1 { "" } else { "s" };
+    format!(
+        "{} node{plural}, CPU {:.2} s, memory {:.1} MiB ({:+.1} MiB)",
+        nodes.nodes,
+        nodes.cpu_seconds,
+        mib(nodes.bytes as f64),
+        mib(nodes.grown_bytes as f64)
     )
 }
 

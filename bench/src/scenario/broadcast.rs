@@ -39,7 +39,7 @@ pub struct BroadcastOptions {
     #[arg(long, value_name = "NAME", default_value = "murmuring")]
     peer: String,
     /// Another server than Murmuring: a program that listens on the port it is given
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "gateways")]
     program: Option<PathBuf>,
     /// What that server's clients say
     #[arg(long, value_enum, default_value_t = Dialect::Plain, requires = "program")]
@@ -271,14 +271,10 @@ impl Run<'_> {
         thread::sleep(SETTLING);
         let before = self.server.sample_settled().map_err(Failure::failed)?;
         self.tell_memory(&before.since(empty), clients);
-        if let Some(cpu_us) = connected.server_cpu_us_each(clients) {
-            self.report.figure("server_cpu_us_per_connect", cpu_us);
-        }
+        self.report.cpu_us_each("", "connect", &connected, clients);
         thread::sleep(Duration::from_secs(self.broadcast.seconds));
         let idle = self.server.sample_settled().map_err(Failure::failed)?.since(&before);
-        if let Some(cpu_us) = idle.server_cpu_us_each(clients * idle.elapsed.as_secs_f64()) {
-            self.report.figure("server_cpu_us_per_idle_second", cpu_us);
-        }
+        self.report.cpu_us_each("", "idle_second", &idle, clients * idle.elapsed.as_secs_f64());
         self.send()?;
         let Self { server, swarm, mut report, .. } = self;
         let lost = swarm.counts().lost;
@@ -327,6 +323,7 @@ impl Run<'_> {
         let growth = self.server.sample().map_err(Failure::failed)?.since(&before);
         let heard = self.tally.heard.load(Ordering::Relaxed) as f64;
         self.report.cpu(&growth);
+        self.report.links("", &growth);
         self.report.figure("deliveries_per_second", growth.per_second(heard));
         if let Some(cpu) = growth.server_cpu.filter(|cpu| !cpu.is_zero()) {
             self.report.figure("deliveries_per_server_cpu_second", heard / cpu.as_secs_f64());

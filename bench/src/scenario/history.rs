@@ -13,7 +13,7 @@ use crate::ledger::Broken;
 use crate::options::Options;
 use crate::pages::{Ask, Cell, Fill, Filler, Log, Pager, Point, Reading, logs};
 use crate::report::{Progress, Report, Verdict};
-use crate::server::{Sample, Server, ServerError, cpu_of};
+use crate::server::{Sample, Server, ServerError};
 use crate::swarm::{Swarm, SwarmSettings};
 use crate::talk::needs;
 
@@ -118,9 +118,7 @@ fn tell_fill(before: &Sample, after: &Sample, events: f64, report: &mut Report) 
     let growth = after.since(before);
     report.figure("filled_events", events);
     report.figure("filled_events_per_second", growth.per_second(events));
-    if let Some(us) = growth.server_cpu_us_each(events) {
-        report.figure("server_cpu_us_per_filled_event", us);
-    }
+    report.cpu_us_each("", "filled_event", &growth, events);
 }
 
 /// All cells: logs, depths within each, ways to ask within those.
@@ -182,11 +180,11 @@ fn read(
     let mut cpu = Vec::with_capacity(reading.cells.len());
     for (number, cell) in reading.cells.iter().enumerate() {
         progress.show(|| format!("{} {} of {}", cell.conversation, number + 1, reading.cells.len()));
-        let before = server.pid().map(cpu_of).transpose().map_err(Failure::failed)?;
+        let before = server.cpu().map_err(Failure::failed)?;
         swarm.direct(number as u32 + 1);
         thread::sleep(Duration::from_secs_f64(history.time.max(0.05)));
         server.check().map_err(Failure::failed)?;
-        let after = server.pid().map(cpu_of).transpose().map_err(Failure::failed)?;
+        let after = server.cpu().map_err(Failure::failed)?;
         cpu.push(after.zip(before).map(|(after, before)| after.saturating_sub(before)));
     }
     swarm.direct(reading.cells.len() as u32 + 1);

@@ -10,7 +10,7 @@ use super::{away, gathering};
 use crate::command::Failure;
 use crate::options::Options;
 use crate::report::{Progress, Report, Verdict};
-use crate::server::{Growth, Needs, Sample, Server};
+use crate::server::{Growth, Links, Needs, Sample, Server};
 use crate::swarm::{Counters, Crowd, Script, Swarm, SwarmSettings, bottleneck, greed};
 
 /// Samples of memory while the sessions come.
@@ -143,6 +143,10 @@ impl Idle<'_> {
         );
         if cycle == 0 && sessions >= f64::from(self.options.clients) {
             self.report.figure("server_bytes_per_session", server / sessions);
+            for (role, nodes) in &growth.roles {
+                let name = format!("{}_bytes_per_session", role.plural());
+                self.report.figure(&name, nodes.bytes as f64 / sessions);
+            }
             // Both ends are on this host when the server was started here.
             self.report.figure("kernel_bytes_per_session_both_ends", kernel / sessions);
             self.report.figure("generator_bytes_per_session", generator / sessions);
@@ -173,8 +177,9 @@ impl Idle<'_> {
         let seconds = f64::from(self.options.clients) * growth.elapsed.as_secs_f64();
         let name =
             |figure: &str| if cycle == 0 { figure.to_owned() } else { format!("{figure}_{}", cycle + 1) };
-        if let Some(cpu_us) = growth.server_cpu_us_each(seconds) {
-            self.report.figure(&name("server_cpu_us_per_session_second"), cpu_us);
+        self.report.cpu_us_each("", &name("session_second"), &growth, seconds);
+        if let Some(links) = Links::of(&growth.metrics) {
+            self.report.figure(&name("link_bytes_per_session_second"), links.bytes / seconds);
         }
         self.report.figure(&name("pings"), growth.metrics.sum("murmuring_pings_total"));
         self.report.figure(&name("pongs"), pongs as f64);

@@ -7,6 +7,7 @@ pub mod fanout;
 mod gathering;
 pub mod history;
 pub mod idle;
+pub mod moves;
 mod population;
 pub mod rooms;
 pub mod slow;

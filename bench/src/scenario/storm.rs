@@ -82,6 +82,8 @@ pub fn run(options: &Options, storm: &StormOptions) -> Result<(), Failure> {
 
     let mut settings = SwarmSettings::new(storm.clients, &server, &options.swarm, options.seed);
     settings.crowd.keeps_tickets = true;
+    // A ticket is good at every gateway: behind a load balancer, clients come back at another.
+    settings.crowd.roams = true;
     let swarm = Swarm::start(&settings, |_| StormScript::new())?;
     report.setting("rings", swarm.rings());
     let begin = server.sample_settled().map_err(Failure::failed)?;
@@ -89,9 +91,7 @@ pub fn run(options: &Options, storm: &StormOptions) -> Result<(), Failure> {
         let (growth, failed) = take_step(&swarm, &mut server, step, storm.clients)?;
         let clients = f64::from(storm.clients);
         report.figure(&format!("{name}_upgrades_per_second"), growth.per_second(clients));
-        if let Some(cpu_us) = growth.server_cpu_us_each(clients) {
-            report.figure(&format!("{name}_server_cpu_us_per_upgrade"), cpu_us);
-        }
+        report.cpu_us_each(&format!("{name}_"), "upgrade", &growth, clients);
         let generator_us = growth.generator_cpu.as_secs_f64() * 1e6 / clients;
         report.figure(&format!("{name}_generator_cpu_us_per_upgrade"), generator_us);
         report.figure(&format!("{name}_failed_connects"), failed);

@@ -139,7 +139,7 @@ impl Api {
 }
 
 impl Answer {
-    fn into_refusal(self, method: &str, path: &str) -> ServerError {
+    pub(super) fn into_refusal(self, method: &str, path: &str) -> ServerError {
         ServerError::Refused { call: format!("{method} {path}"), status: self.status, words: self.text }
     }
 }

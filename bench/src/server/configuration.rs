@@ -38,6 +38,11 @@ impl Needs {
         self
     }
 
+    /// The same for each of so many nodes that share the connections.
+    pub(super) fn of_each(&self, nodes: u32) -> Self {
+        Self { connections: self.connections.div_ceil(nodes.max(1)), ..self.clone() }
+    }
+
     /// What `core.connections_max` must say where the connections are more than shards hold by themselves, which is
     /// `descriptors` each.
     pub(crate) fn connections_max(&self, shards: u16, descriptors: u64) -> Option<u32> {
@@ -47,9 +52,29 @@ impl Needs {
     }
 }
 
-/// What a started server is given.
+/// In front of every key of a run in a cluster of FoundationDB: its own, by a port that nobody else has meanwhile.
+pub(super) fn key_prefix(port: u16) -> String {
+    format!("bench-{}-{port}/", std::process::id())
+}
+
+/// A node's place in a cluster.
+pub(crate) struct Place<'a> {
+    /// Its name.
+    pub(crate) node: &'a str,
+    /// Where it takes links: a router node.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Whom it asks first: a gateway node.
+    pub(crate) routers: &'a [SocketAddr],
+    /// What nodes prove themselves with.
+    pub(crate) secret: &'a str,
+    /// What makes tickets good at every node.
+    pub(crate) ticket_secret: &'a str,
+}
+
+/// What a started process is given.
 pub(crate) struct Configuration<'a> {
-    pub(crate) client: SocketAddr,
+    /// Where clients connect; `None` for a router node.
+    pub(crate) client: Option<SocketAddr>,
     pub(crate) api: SocketAddr,
     pub(crate) secret: &'a str,
     pub(crate) api_key: &'a str,
@@ -57,7 +82,10 @@ pub(crate) struct Configuration<'a> {
     pub(crate) connections_max: Option<u32>,
     pub(crate) engine: Engine,
     pub(crate) cluster_file: Option<&'a Path>,
+    pub(crate) key_prefix: &'a str,
     pub(crate) data: &'a Path,
+    /// `None` for a server that is all there is.
+    pub(crate) place: Option<Place<'a>>,
     pub(crate) needs: &'a Needs,
 }
 
@@ -65,7 +93,9 @@ impl Configuration<'_> {
     /// The file's text.
     pub(crate) fn to_toml(&self) -> String {
         let mut file = Table::new();
-        set(&mut file, "listen.client", self.client.to_string().into());
+        if let Some(client) = self.client {
+            set(&mut file, "listen.client", client.to_string().into());
+        }
         set(&mut file, "listen.api", self.api.to_string().into());
         set(&mut file, "core.shards", i64::from(self.shards).into());
         if let Some(connections_max) = self.connections_max {
@@ -75,8 +105,7 @@ impl Configuration<'_> {
         set(&mut file, "auth.api_keys", vec![Value::from(self.api_key)].into());
         set(&mut file, "store.engine", self.engine.name().into());
         if self.engine == Engine::Foundationdb {
-            let run = format!("bench-{}-{}/", std::process::id(), self.client.port());
-            set(&mut file, "store.key_prefix", run.into());
+            set(&mut file, "store.key_prefix", self.key_prefix.into());
         }
         if let Some(cluster_file) = self.cluster_file {
             set(&mut file, "store.cluster_file", cluster_file.to_string_lossy().into_owned().into());
@@ -84,10 +113,30 @@ impl Configuration<'_> {
         set(&mut file, "store.path", self.data.to_string_lossy().into_owned().into());
         // The clients are the bench's own: at the end there is nobody to spare a rush of reconnects.
         set(&mut file, "drain.spread_ms", 0.into());
+        if let Some(place) = &self.place {
+            place.set(&mut file);
+        }
         for (key, value) in &self.needs.settings {
             set(&mut file, key, value.clone());
         }
         file.to_string()
+    }
+}
+
+impl Place<'_> {
+    fn set(&self, file: &mut Table) {
+        set(file, "cluster.node", self.node.into());
+        set(file, "cluster.secret", self.secret.into());
+        set(file, "auth.ticket_secret", self.ticket_secret.into());
+        if let Some(listen) = self.listen {
+            set(file, "cluster.listen", listen.to_string().into());
+        }
+        if !self.routers.is_empty() {
+            let routers: Vec<Value> = self.routers.iter().map(|router| router.to_string().into()).collect();
+            set(file, "cluster.routers", routers.into());
+        }
+        // Nodes of one host would all pin their first shard to its first CPU.
+        set(file, "core.pin", false.into());
     }
 }
 
@@ -114,7 +163,7 @@ mod tests {
     fn what_a_scenario_asks_for_comes_last() {
         let needs = Needs::connections(1).with("limits.heartbeat_ms", 500).with("drain.spread_ms", 7);
         let configuration = Configuration {
-            client: "127.0.0.1:1".parse().unwrap(),
+            client: Some("127.0.0.1:1".parse().unwrap()),
             api: "127.0.0.1:2".parse().unwrap(),
             secret: "a \"quoted\" one",
             api_key: "key",
@@ -122,7 +171,9 @@ mod tests {
             connections_max: Some(99),
             engine: Engine::Memory,
             cluster_file: None,
+            key_prefix: "",
             data: Path::new("/tmp/data"),
+            place: None,
             needs: &needs,
         };
         let read: Table = configuration.to_toml().parse().unwrap();
@@ -131,5 +182,6 @@ mod tests {
         assert_eq!(read["auth"]["hs256_secret"].as_str(), Some("a \"quoted\" one"));
         assert_eq!(read["auth"]["api_keys"][0].as_str(), Some("key"));
         assert_eq!(read["core"]["shards"].as_integer(), Some(3));
+        assert!(!read.contains_key("cluster") && !read["core"].as_table().unwrap().contains_key("pin"));
     }
 }

@@ -42,6 +42,17 @@ pub enum ServerError {
     NoPort,
     /// `--connect` without `--secret` or `--secret-file`: nobody could log in.
     NoSecret,
+    /// One of several nodes has a fault of these.
+    Node {
+        /// Its name.
+        name: String,
+        /// Its fault.
+        fault: Box<Self>,
+    },
+    /// `--connect` without `--api`.
+    NoApi,
+    /// None of the HTTP APIs is a router node's of a cluster.
+    NoRouter,
     /// The HTTP API could not be reached.
     Unreachable {
         /// The call.
@@ -99,6 +110,12 @@ impl fmt::Display for ServerError {
                 out,
                 "--connect needs --secret or --secret-file: the secret that the server's HS256 tokens are signed with"
             ),
+            Self::NoApi => write!(out, "--connect needs --api: where the server's HTTP API listens"),
+            Self::NoRouter => write!(
+                out,
+                "no node is a router of a cluster: start one with --gateways, or name its API with --api"
+            ),
+            Self::Node { name, fault } => write!(out, "{name}: {fault}"),
             Self::Unreachable { call, words } => write!(out, "{call} got no answer: {words}"),
             Self::Refused { call, status, words } => write!(out, "{call} was refused with {status}: {words}"),
             Self::File { path, source } => write!(out, "{}: {source}", path.display()),
@@ -111,12 +128,18 @@ impl core::error::Error for ServerError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::File { source, .. } => Some(source),
+            Self::Node { fault, .. } => fault.source(),
             _ => None,
         }
     }
 }
 
 impl ServerError {
+    /// The same, with the name of the node that has it; a server of one process has no name.
+    pub(crate) fn of_node(self, name: &str) -> Self {
+        if name.is_empty() { self } else { Self::Node { name: name.to_owned(), fault: Box::new(self) } }
+    }
+
     /// For `map_err` on what was done with the file at `path`.
     pub(crate) fn of_file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

@@ -29,12 +29,28 @@ impl Metrics {
     /// The sum of those of a metric's samples that have this label.
     #[must_use]
     pub fn sum_of(&self, name: &str, label: &str, value: &str) -> f64 {
-        let wanted = format!("{label}=\"{value}\"");
+        self.sum_with(name, &[(label, value)])
+    }
+
+    /// The sum of those of a metric's samples that have all of these labels.
+    #[must_use]
+    pub fn sum_with(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let wanted: Vec<String> =
+            labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        let has_all =
+            |of_sample: &str| wanted.iter().all(|wanted| of_sample.split(',').any(|label| label == wanted));
         let samples = self.samples.get(name).into_iter().flatten();
-        samples
-            .filter(|(labels, _)| labels.split(',').any(|label| label == wanted))
-            .map(|(_, value)| value)
-            .sum()
+        samples.filter(|(labels, _)| has_all(labels)).map(|(_, value)| value).sum()
+    }
+
+    /// Adds those of another node: samples of the same name and labels become one.
+    pub fn add(&mut self, other: &Self) {
+        for (name, samples) in &other.samples {
+            let sums = self.samples.entry(name.clone()).or_default();
+            for (labels, value) in samples {
+                *sums.entry(labels.clone()).or_default() += value;
+            }
+        }
     }
 
     /// What counters grew by since `before`: each sample less the one of the same name and labels.
@@ -84,6 +100,17 @@ nonsense
         assert_eq!(metrics.sum_of("a_total", "code", "4408"), 7.0);
         assert_eq!(metrics.sum("b"), 7.0);
         assert_eq!(metrics.sum("c"), 0.0);
+    }
+
+    #[test]
+    fn samples_of_nodes_are_added_and_can_be_told_apart_by_several_labels() {
+        let mut all = Metrics::parse(
+            "a_total{shard=\"0\",kind=\"x\",code=\"1\"} 3\na_total{shard=\"0\",kind=\"y\"} 5\n",
+        );
+        all.add(&Metrics::parse("a_total{shard=\"0\",kind=\"x\",code=\"1\"} 4\nb 1\n"));
+        assert_eq!((all.sum("a_total"), all.sum("b"), all.samples.len()), (12.0, 1.0, 2));
+        assert_eq!(all.sum_with("a_total", &[("kind", "x"), ("shard", "0")]), 7.0);
+        assert_eq!(all.sum_with("a_total", &[("kind", "y"), ("code", "1")]), 0.0);
     }
 
     #[test]

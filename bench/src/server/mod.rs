@@ -1,13 +1,18 @@
-//! The measured server: started with a configuration of its own or attached to, watched from outside, stopped. Its clients
-//! are the swarm's.
+//! The measured server, one process or a cluster of them: started with a configuration of its own or attached to, watched
+//! from outside, stopped. Its clients are the swarm's.
 
 pub mod api;
 mod child;
+mod cluster;
 mod configuration;
 mod error;
 pub mod interrupt;
 mod kernel;
+mod links;
 mod metrics;
+mod mover;
+mod node;
+mod placement;
 mod port;
 mod process;
 mod sample;
@@ -26,14 +31,21 @@ use tempfile::TempDir;
 
 pub use self::api::Api;
 pub(crate) use self::child::Child;
+pub use self::cluster::Layout;
 use self::configuration::Configuration;
 pub use self::configuration::Needs;
 pub use self::error::ServerError;
 pub use self::kernel::{Kernel, KernelGrowth};
+pub use self::links::Links;
 pub use self::metrics::Metrics;
+pub use self::mover::{Moved, Mover};
+use self::node::Node;
+pub use self::node::Role;
+pub(crate) use self::placement::slot_of;
+pub use self::placement::{Placement, Shard};
 pub(crate) use self::port::free as free_port;
 pub use self::process::{Usage, cpu_of};
-pub use self::sample::{Growth, Sample};
+pub use self::sample::{Growth, NodesGrowth, NodesSample, Sample};
 use crate::options::ServerOptions;
 
 /// How long a start may take: a large store is checked first.
@@ -46,15 +58,15 @@ const METRICS_PERIOD: Duration = Duration::from_millis(1_200);
 /// A server that is measured. Dropped, one that was started is killed; [`Server::stop`] is the orderly end.
 #[derive(Debug)]
 pub struct Server {
-    client: SocketAddr,
+    /// Where clients connect: one address, or that of each gateway.
+    clients: Vec<SocketAddr>,
     api: Api,
-    pid: Option<u32>,
     secret: String,
     shards: Option<u16>,
-    child: Option<Child>,
+    layout: Option<Layout>,
+    /// Its processes, in the order in which they are to be stopped.
+    nodes: Vec<Node>,
     directory: Option<Directory>,
-    /// Whether it has the HTTP API: a Murmuring.
-    has_api: bool,
 }
 
 impl Server {
@@ -66,13 +78,14 @@ impl Server {
     /// # Errors
     /// See [`ServerError`].
     pub fn start_or_attach(options: &ServerOptions, needs: &Needs) -> Result<Self, ServerError> {
-        match options.connect.zip(options.api) {
-            Some((client, api)) => Self::attach(options, client, api),
-            None => Self::start(options, needs),
+        match (options.connect.is_empty(), options.is_cluster()) {
+            (false, _) => Self::attach(options),
+            (true, false) => Self::start(options, needs),
+            (true, true) => Self::start_cluster(options, needs),
         }
     }
 
-    fn attach(options: &ServerOptions, client: SocketAddr, api: SocketAddr) -> Result<Self, ServerError> {
+    fn attach(options: &ServerOptions) -> Result<Self, ServerError> {
         let secret = match (&options.secret, &options.secret_file) {
             (Some(secret), _) => secret.clone(),
             (None, Some(path)) => {
@@ -80,17 +93,14 @@ impl Server {
             }
             (None, None) => return Err(ServerError::NoSecret),
         };
-        let api = Api::new(api, options.api_key.as_deref().unwrap_or_default());
-        Ok(Self {
-            client,
-            api,
-            pid: options.pid,
-            secret,
-            shards: None,
-            child: None,
-            directory: None,
-            has_api: true,
-        })
+        let key = options.api_key.as_deref().unwrap_or_default();
+        let apis: Vec<Api> = options.api.iter().map(|api| Api::new(*api, key)).collect();
+        // Which process is behind which address is nobody's business here: all is summed.
+        let node = |place: usize| Node::attached(apis.get(place).cloned(), options.pid.get(place).copied());
+        let nodes = (0..apis.len().max(options.pid.len())).map(node).collect();
+        let api = apis.into_iter().next().ok_or(ServerError::NoApi)?;
+        let clients = options.connect.clone();
+        Ok(Self { clients, api, secret, shards: None, layout: None, nodes, directory: None })
     }
 
     fn start(options: &ServerOptions, needs: &Needs) -> Result<Self, ServerError> {
@@ -100,33 +110,53 @@ impl Server {
         let shards = options.shards.unwrap_or_else(cpus);
         let data = options.data.clone().unwrap_or_else(|| directory.path().join("data"));
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let (client, api) = (port::free(loopback)?, port::free(loopback)?);
         let configuration = Configuration {
-            client: port::free(loopback)?,
-            api: port::free(loopback)?,
+            client: Some(client),
+            api,
             secret: &secret,
             api_key: &api_key,
             shards,
             connections_max: needs.connections_max(shards, Limit::descriptors().hard),
             engine: options.engine,
             cluster_file: options.cluster_file.as_deref(),
+            key_prefix: &configuration::key_prefix(client.port()),
             data: &data,
+            place: None,
             needs,
         };
         let file = directory.path().join("murmuring.toml");
         write_private(&file, &configuration.to_toml())?;
-        let mut command = Command::new(program);
-        command.arg("serve").arg("--config").arg(&file);
+        let mut command = node::command(&program, Role::Whole, &file);
         let mut child = Child::start(&mut command, &directory.path().join("stderr"))?;
         wait_until_ready(&mut child)?;
+        let api = Api::new(api, &api_key);
         Ok(Self {
-            client: configuration.client,
-            api: Api::new(configuration.api, &api_key),
-            pid: Some(child.id()),
+            clients: vec![client],
             shards: Some(shards),
-            child: Some(child),
+            layout: None,
+            nodes: vec![Node::started(String::new(), Role::Whole, Some(api.clone()), child)],
+            api,
             directory: Some(directory),
-            has_api: true,
             secret,
+        })
+    }
+
+    fn start_cluster(options: &ServerOptions, needs: &Needs) -> Result<Self, ServerError> {
+        let directory = Directory::new()?;
+        let layout = Layout::of(options, cpus());
+        let plan = cluster::Plan::new(options, needs, layout, directory.path())?;
+        let nodes = plan.start(&program(options)?, directory.path())?;
+        // The first node is a gateway: whoever calls it goes over links as clients do.
+        let api = nodes.iter().find_map(Node::api).cloned().ok_or(ServerError::NoApi)?;
+        Ok(Self {
+            clients: plan.clients(),
+            api,
+            secret: plan.secret().to_owned(),
+            shards: None,
+            layout: Some(plan.layout()),
+            nodes,
+            directory: Some(directory),
         })
     }
 
@@ -142,24 +172,23 @@ impl Server {
         let mut child = Child::start(&mut command, &directory.path().join("stderr"))?;
         wait_until_reached(&mut child, address)?;
         Ok(Self {
-            client: address,
+            clients: vec![address],
             api: Api::new(address, ""),
-            pid: Some(child.id()),
             secret: String::new(),
             shards: None,
-            child: Some(child),
+            layout: None,
+            nodes: vec![Node::started(String::new(), Role::Whole, None, child)],
             directory: Some(directory),
-            has_api: false,
         })
     }
 
-    /// Where clients connect.
+    /// Where clients connect: at one address, or at those of all gateways, among which they are to spread.
     #[must_use]
-    pub fn client_address(&self) -> SocketAddr {
-        self.client
+    pub fn client_addresses(&self) -> &[SocketAddr] {
+        &self.clients
     }
 
-    /// Its HTTP API.
+    /// Its HTTP API; of a cluster, one node's.
     #[must_use]
     pub fn api(&self) -> &Api {
         &self.api
@@ -171,16 +200,48 @@ impl Server {
         &self.secret
     }
 
-    /// Its process, when that is known.
+    /// One of its processes, when that is known: all run the same program.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.pid
+        self.nodes.iter().find_map(Node::pid)
     }
 
-    /// Its shards, when it was started here.
+    /// Its shards, when it was started here as one process.
     #[must_use]
     pub fn shards(&self) -> Option<u16> {
         self.shards
+    }
+
+    /// Its nodes, when it was started here as a cluster.
+    #[must_use]
+    pub fn layout(&self) -> Option<Layout> {
+        self.layout
+    }
+
+    /// CPU time of all processes that are known; `None` when none is.
+    ///
+    /// # Errors
+    /// One is no more.
+    pub fn cpu(&self) -> Result<Option<Duration>, ServerError> {
+        let mut sum = None;
+        for node in &self.nodes {
+            sum = node.cpu()?.map(|cpu| sum.unwrap_or_default() + cpu).or(sum);
+        }
+        Ok(sum)
+    }
+
+    /// The API of a router node that takes part in a cluster, and what it says of the cluster's placement.
+    ///
+    /// # Errors
+    /// No node is such a one, or one does not answer.
+    pub fn router(&self) -> Result<(Api, Placement), ServerError> {
+        for api in self.nodes.iter().filter_map(Node::api) {
+            let placement = Placement::ask(api)?;
+            if placement.is_router {
+                return Ok((api.clone(), placement));
+            }
+        }
+        Err(ServerError::NoRouter)
     }
 
     /// Everything that can be read of it, of this process and of the kernel now. Its counters are up to a second old.
@@ -189,9 +250,13 @@ impl Server {
     /// It has ended, or does not answer.
     pub fn sample(&mut self) -> Result<Sample, ServerError> {
         self.check()?;
-        let server = self.pid.map(Usage::of).transpose()?;
-        let metrics = if self.has_api { self.api.metrics()? } else { Metrics::default() };
-        Ok(Sample { server, metrics, ..Sample::without_server()? })
+        let usages = self.nodes.iter().map(Node::usage).collect::<Result<Vec<_>, _>>()?;
+        let metrics = self.nodes.iter().map(Node::metrics).collect::<Result<Vec<_>, _>>()?;
+        let mut sample = Sample::without_server()?;
+        for (node, (usage, metrics)) in self.nodes.iter().zip(usages.into_iter().zip(metrics)) {
+            sample.add(node.role(), usage, metrics);
+        }
+        Ok(sample)
     }
 
     /// As [`Server::sample`], after as long as the counters need to catch up with what was before.
@@ -203,22 +268,26 @@ impl Server {
         self.sample()
     }
 
-    /// Whether it still runs; always so for one that was attached to.
+    /// Whether all of it still runs; always so for one that was attached to.
     ///
     /// # Errors
-    /// It has ended.
+    /// A process has ended.
     pub fn check(&mut self) -> Result<(), ServerError> {
-        self.child.as_mut().map_or(Ok(()), Child::check)
+        self.nodes.iter_mut().try_for_each(Node::check)
     }
 
-    /// Stops one that was started (SIGTERM, and SIGKILL at last), and removes what it had; leaves another alone.
+    /// Stops one that was started (SIGTERM, and SIGKILL at last), gateways before routers, and removes what it had;
+    /// leaves another alone.
     ///
     /// # Errors
-    /// It had ended before, or did not stop in order.
+    /// A process had ended before, or did not stop in order: the first of those. The others are stopped nevertheless.
     pub fn stop(mut self) -> Result<(), ServerError> {
-        let stopped = self.child.take().map(|child| child.stop(STOP_PATIENCE)).transpose();
+        let mut result = Ok(());
+        for node in self.nodes.drain(..) {
+            result = result.and(node.stop(STOP_PATIENCE));
+        }
         drop(self.directory.take());
-        stopped.map(drop)
+        result
     }
 }
 

@@ -1,5 +1,6 @@
 //! What one process has used and holds, as the kernel counts it (proc(5)). Any process of the same user, this one too.
 
+use core::ops::AddAssign;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,6 +51,16 @@ impl Usage {
     /// `/proc` is not mounted.
     pub fn of_this() -> Result<Self, ServerError> {
         Self::of(std::process::id())
+    }
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.cpu += other.cpu;
+        self.threads += other.threads;
+        self.resident_bytes += other.resident_bytes;
+        self.proportional_bytes += other.proportional_bytes;
+        self.anonymous_bytes += other.anonymous_bytes;
     }
 }
 

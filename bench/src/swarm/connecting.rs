@@ -32,13 +32,16 @@ impl Crowd {
                 self.queue.push_front(place as u32);
                 break;
             }
+            let dials = client.dials;
             let dial = Dial {
-                target: self.settings.target,
+                target: self.settings.targets[self.target(place, dials)],
                 source: self.sources.next(),
                 timeout: DIAL_PATIENCE,
                 receive_buffer_bytes: self.socket_bytes.get(&(place as u32)).copied(),
             };
-            let Some(token) = ring.dial(&dial) else {
+            let token = ring.dial(&dial);
+            let client = &mut self.clients[place];
+            let Some(token) = token else {
                 self.shared.connecting.give_back();
                 client.set(flag::QUEUED);
                 self.queue.push_front(place as u32);
@@ -59,13 +62,22 @@ impl Crowd {
         });
     }
 
+    /// Which of the targets a client dials that has dialled so often before.
+    fn target(&self, place: usize, dials: u32) -> usize {
+        let turn = if self.settings.roams { u64::from(dials) } else { 0 };
+        let client = u64::from(self.first) + place as u64;
+        ((client + turn) % self.settings.targets.len() as u64) as usize
+    }
+
     /// Asks for the upgrade; with a ticket at hand, `hello` says who this is, and a token is not needed.
     pub(super) fn connected(&mut self, place: usize) {
         self.clients[place].state = State::Upgrading;
         let needs_token = !self.settings.is_plain && self.ticket(place).is_none();
         let token = needs_token.then(|| self.signer.sign(&name::user(self.first + place as u32)));
         let key = self.key(place);
-        let (host, subprotocol) = (&self.host, self.offered());
+        // Counted when it was dialled.
+        let dials = self.clients[place].dials.wrapping_sub(1);
+        let (host, subprotocol) = (&self.hosts[self.target(place, dials)], self.offered());
         let packet =
             self.pool.packet(|out| wire::write_request(host, subprotocol, token.as_deref(), key, out));
         self.operations.push(Operation::Receive(self.clients[place].token));

@@ -38,8 +38,11 @@ const NOBODY: u32 = u32::MAX;
 /// What every client of a run is like.
 #[derive(Clone)]
 pub struct CrowdSettings {
-    /// Where to connect.
-    pub target: SocketAddr,
+    /// Where to connect: one address, or those of all gateways, among which clients spread evenly by their numbers, and so
+    /// the members of a conversation do, too.
+    pub targets: Vec<SocketAddr>,
+    /// Whether a client that dials again goes to the next of these, as behind a load balancer.
+    pub roams: bool,
     /// What the server's HS256 tokens are signed with.
     pub secret: String,
     /// How clients speak.
@@ -60,9 +63,10 @@ pub struct CrowdSettings {
 impl CrowdSettings {
     /// Clients of a server that come back when they were lost, without tickets.
     #[must_use]
-    pub fn new(target: SocketAddr, secret: &str, subprotocol: Subprotocol, seed: u64) -> Self {
+    pub fn new(targets: &[SocketAddr], secret: &str, subprotocol: Subprotocol, seed: u64) -> Self {
         Self {
-            target,
+            targets: targets.to_vec(),
+            roams: false,
             secret: secret.to_owned(),
             subprotocol,
             is_plain: false,
@@ -85,7 +89,8 @@ pub(super) struct Pace {
 /// The clients of one thread. Clients are named by their number in the whole swarm.
 pub struct Crowd {
     pub(super) settings: Arc<CrowdSettings>,
-    pub(super) host: String,
+    /// The targets, as `Host` says them.
+    pub(super) hosts: Vec<String>,
     pub(super) signer: TokenSigner,
     pub(super) sources: Sources,
     /// The number of the client at place 0.
@@ -132,9 +137,9 @@ impl Crowd {
         let seed = settings.seed ^ crate::chance::mixed(u64::from(ring) + 1);
         let count = clients.len();
         Self {
-            host: super::host(settings.target),
+            hosts: settings.targets.iter().map(|target| super::host(*target)).collect(),
             signer: TokenSigner::new(settings.secret.as_bytes(), expires_s),
-            sources: Sources::new(ring, &clients, settings.target),
+            sources: Sources::new(ring, &clients, &settings.targets),
             first: clients.start,
             clients: clients.map(|_| Client::new()).collect(),
             by_slot: Vec::new(),

@@ -64,7 +64,8 @@ impl SwarmSettings {
     /// `clients` clients of a server, as the options say.
     #[must_use]
     pub fn new(clients: u32, server: &Server, options: &SwarmOptions, seed: u64) -> Self {
-        let crowd = CrowdSettings::new(server.client_address(), server.secret(), options.subprotocol, seed);
+        let targets = server.client_addresses();
+        let crowd = CrowdSettings::new(targets, server.secret(), options.subprotocol, seed);
         Self { clients, rings: options.rings, connecting: options.connecting, crowd }
     }
 
@@ -270,7 +271,7 @@ mod tests {
 
     fn parts(clients: u32, rings: Option<u16>) -> Vec<u32> {
         let target = "127.0.0.1:1".parse().unwrap();
-        let crowd = CrowdSettings::new(target, "secret", Subprotocol::Json, 1);
+        let crowd = CrowdSettings::new(&[target], "secret", Subprotocol::Json, 1);
         let settings = SwarmSettings { clients, rings, connecting: 1, crowd };
         let parts = settings.parts(2);
         assert_eq!((parts[0].start, parts.last().unwrap().end), (0, clients));

@@ -19,9 +19,10 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Of the ring of that number with these clients of all, towards `target`.
-    pub(super) fn new(ring: u32, clients: &Range<u32>, target: SocketAddr) -> Self {
-        let own = matches!(target.ip(), IpAddr::V4(ip) if ip.is_loopback());
+    /// Of the ring of that number with these clients of all, towards `targets`.
+    pub(super) fn new(ring: u32, clients: &Range<u32>, targets: &[SocketAddr]) -> Self {
+        let is_own = |target: &SocketAddr| matches!(target.ip(), IpAddr::V4(ip) if ip.is_loopback());
+        let own = targets.iter().all(is_own);
         // Rounded down for the clients before, and one for each of their rings: no two rings share an address.
         let first = FIRST + clients.start / SOURCE_CLIENTS + ring;
         let count = (clients.end - clients.start).div_ceil(SOURCE_CLIENTS).max(1);
@@ -51,7 +52,7 @@ mod tests {
         for (ring, clients) in
             [1, 19_500, 0, 4_875, 4_876, 9_749, 500_000, 1_500_000, 3].into_iter().enumerate()
         {
-            let mut sources = Sources::new(ring as u32, &(start..start + clients), target);
+            let mut sources = Sources::new(ring as u32, &(start..start + clients), &[target]);
             start += clients;
             let round: Vec<_> =
                 (0..clients.div_ceil(4_875).max(1)).map(|_| sources.next().unwrap()).collect();
@@ -62,6 +63,8 @@ mod tests {
 
     #[test]
     fn another_host_is_dialled_from_wherever_the_kernel_likes() {
-        assert_eq!(Sources::new(0, &(0..1), "192.0.2.1:9000".parse().unwrap()).next(), None);
+        let [own, other] = ["127.0.0.1:9000", "192.0.2.1:9000"].map(|target| target.parse().unwrap());
+        assert_eq!(Sources::new(0, &(0..1), &[other]).next(), None);
+        assert_eq!(Sources::new(0, &(0..1), &[own, other]).next(), None);
     }
 }

@@ -209,16 +209,13 @@ impl Measured {
         figure("acks_per_second", growth.per_second(tally.acknowledged as f64));
         figure("deliveries_per_second", growth.per_second(tally.delivered as f64));
         figure("refused", tally.refusals() as f64);
-        if let Some(us) = growth.server_cpu_us_each(tally.delivered as f64) {
-            figure("server_cpu_us_per_delivery", us);
-        }
-        if let Some(us) = growth.server_cpu_us_each(tally.acknowledged as f64) {
-            figure("server_cpu_us_per_message", us);
-        }
         let delivered = growth.metrics.sum("murmuring_deliveries_total");
         figure("ring_enters_per_delivery", growth.metrics.sum("murmuring_ring_enters_total") / delivered);
         let lags = growth.metrics.sum("murmuring_lags_total");
         figure("lags", lags);
+        report.cpu_us_each(prefix, "delivery", growth, tally.delivered as f64);
+        report.cpu_us_each(prefix, "message", growth, tally.acknowledged as f64);
+        report.links(prefix, growth);
         for (name, latency) in [("ack", &tally.ack), ("delivery", &tally.delivery), ("page", &tally.page)] {
             tell_latency(report, prefix, name, latency);
         }
