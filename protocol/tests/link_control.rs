@@ -39,6 +39,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("ping", Control::Ping),
         ("table", Control::Table { epoch: Epoch(9), bytes: b"a table" }),
         ("routing", Control::Routing { epoch: Epoch(1 << 40) }),
+        ("taken", Control::Taken { count: 3 }),
     ];
     controls.into_iter().map(|(name, control)| (name, written(control))).collect()
 }

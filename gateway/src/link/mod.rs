@@ -7,7 +7,7 @@
 //!                                                 ←   challenge  nonce, and nothing else to whoever is unknown
 //!    proof     MAC("dialler", nonces, greeting)   →
 //!                                                 ←   proof      MAC("acceptor", nonces, both greetings)
-//!    routing epoch, ToRouter …                    ⇄   table, ToGateway …
+//!    routing epoch, ToRouter …                    ⇄   table, ToGateway …, taken words
 //! ```
 //! A proof is good for one link, since both nonces are in it, and in one direction, since its sender's part is. What
 //! follows is neither secret nor protected on its way: the network between nodes is the operator's.
@@ -31,8 +31,9 @@ mod reason;
 mod receiving;
 mod sending;
 mod timing;
+mod words;
 
-use protocol::envelope::{GatewayId, ToGateway, ToRouter};
+use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
 use protocol::link::{Greeting, Reader, VERSION, VERSION_OLDEST};
 use protocol::placement::{Epoch, NodeId, Table};
 use protocol::time::Now;
@@ -48,6 +49,7 @@ pub use self::reason::Reason;
 pub use self::receiving::KEPT_BYTES_MAX;
 pub use self::sending::Unsent;
 pub use self::timing::{HANDSHAKE_MS, PING_MS, SILENCE_MS};
+use self::words::Words;
 
 /// Random bytes of an end: of one link alone, and not to be guessed.
 pub type Nonce = [u8; protocol::link::NONCE_BYTES];
@@ -123,6 +125,7 @@ pub struct Link {
     kept_from: usize,
     paused: bool,
     outbox: Outbox,
+    words: Words,
     /// The newest table of which the peer was told: its routing, or the table itself.
     told: Epoch,
     /// When the peer was heard last, and when something was last given to the socket.
@@ -159,6 +162,7 @@ impl Link {
             kept_from: 0,
             paused: false,
             outbox: Outbox::new(),
+            words: Words::default(),
             told: Epoch(0),
             heard_ms: now.monotonic_ms,
             spoke_ms: now.monotonic_ms,
@@ -192,6 +196,11 @@ impl Link {
         let rejected =
             matches!(&self.stage, Stage::Handshake(handshake) if handshake.awaits_welcome(self.role));
         self.end(common, if rejected { Reason::Rejected } else { Reason::Socket(error) });
+    }
+
+    /// The words that the peer has not taken, for whoever finds them another way: at the dialling end, once the link is over.
+    pub fn untaken(&mut self, node: NodeId) -> Vec<(RouterId, ToRouter)> {
+        self.words.give_back(node)
     }
 
     /// Ends the link, unless it has ended: the first reason counts.

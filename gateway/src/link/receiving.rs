@@ -7,6 +7,7 @@ use protocol::time::Now;
 
 use super::common::Common;
 use super::handshake::Progress;
+use super::words::is_word;
 use super::{Event, Link, Reason, Role, Stage};
 
 /// Most bytes that a paused link keeps unread: what was received in one piece, and what was under way.
@@ -178,6 +179,9 @@ impl Link {
                 }
                 incoming.to_router += 1;
                 let envelope = bytes.decode(known_as).map_err(Reason::Malformed)?;
+                if is_word(&envelope) {
+                    self.words.take();
+                }
                 Ok(Step::Event(Event::ToRouter { to_core: route.to, envelope }))
             }
             (Body::ToGateway(bytes), Role::Dialler { .. }) => {
@@ -218,6 +222,13 @@ impl Link {
                 }
                 let table = Table::from_bytes(bytes).ok().filter(|table| table.epoch == epoch);
                 table.map(|table| Step::Event(Event::Table(table))).ok_or(Reason::Unexpected)
+            }
+            (Some(Control::Taken { count }), Role::Dialler { .. }) => {
+                if self.words.were_taken(count) {
+                    Ok(Step::Frame)
+                } else {
+                    Err(Reason::Unexpected)
+                }
             }
             (Some(Control::Routing { epoch }), Role::Acceptor { .. }) => {
                 Ok(Step::Event(Event::Routing(epoch)))

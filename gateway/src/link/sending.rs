@@ -8,6 +8,7 @@ use ring::packet::Gather;
 
 use super::common::{Common, TableFrame};
 use super::outbox::UNSENT_BYTES_MAX;
+use super::words::is_word;
 use super::{Link, Reason, Role, Stage};
 
 /// Unsent bytes with which a peer that must be told something has not read for far too long.
@@ -41,9 +42,17 @@ impl Link {
     ) -> Result<(), Unsent> {
         assert!(matches!(self.role, Role::Dialler { .. }), "routers are at the accepting end");
         self.admit(common, envelope.lane())?;
+        let is_word = is_word(envelope);
+        if is_word && self.words.are_full() {
+            common.counters.full += 1;
+            return Err(Unsent::Full);
+        }
         let route = Route { from: common.local.greeting.core, to: to_core };
         let written = self.outbox.write(&mut common.buffers, |out| write_to_router(envelope, route, out));
         written.map_err(|TooLarge| too_large(common))?;
+        if is_word {
+            self.words.keep(to_core, envelope.clone());
+        }
         common.counters.outgoing.to_router += 1;
         Ok(())
     }
@@ -104,6 +113,11 @@ impl Link {
     pub fn poll_send(&mut self, now: Now, common: &mut Common) -> Option<Box<Gather>> {
         if self.is_over() {
             return None;
+        }
+        if self.is_ready()
+            && let Some(count) = self.words.news()
+        {
+            self.say(common, &Control::Taken { count });
         }
         let gather = self.outbox.gather(&mut common.buffers)?;
         self.spoke_ms = now.monotonic_ms;

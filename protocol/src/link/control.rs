@@ -8,6 +8,7 @@
 //!       83 ping
 //!       84 table      epoch 8 · a table's bytes
 //!       85 routing    epoch 8
+//!       86 taken      count 8
 //!
 //! greeting  oldest 1 · newest 1 · node 2 · core 2 · cores 2 · incarnation 8 · name length 1 · name
 //! ```
@@ -37,6 +38,7 @@ const PROOF: u8 = CONTROL + 2;
 const PING: u8 = CONTROL + 3;
 const TABLE: u8 = CONTROL + 4;
 const ROUTING: u8 = CONTROL + 5;
+const TAKEN: u8 = CONTROL + 6;
 
 /// A control frame, its bytes as they lie in the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,12 @@ pub enum Control<'a> {
         /// The table's number.
         epoch: Epoch,
     },
+    /// Acceptor to dialler: so many words (envelopes that nobody answers and somebody would miss) have been taken since the
+    /// link began.
+    Taken {
+        /// How many.
+        count: u64,
+    },
 }
 
 impl<'a> Control<'a> {
@@ -94,6 +102,7 @@ impl<'a> Control<'a> {
                 Self::Table { epoch, bytes }
             }
             ROUTING => Self::Routing { epoch: epoch(bytes)?.0 },
+            TAKEN => Self::Taken { count: epoch(bytes)?.0.0 },
             _ => return Ok(None),
         }))
     }
@@ -111,6 +120,7 @@ impl<'a> Control<'a> {
             Self::Ping => write(PING, [&[], &[]]),
             Self::Table { epoch, bytes } => write(TABLE, [&epoch.0.to_le_bytes(), bytes]),
             Self::Routing { epoch } => write(ROUTING, [&epoch.0.to_le_bytes(), &[]]),
+            Self::Taken { count } => write(TAKEN, [&count.to_le_bytes(), &[]]),
         }
     }
 }

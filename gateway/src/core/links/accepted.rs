@@ -225,8 +225,13 @@ impl Links {
         }
         self.gateways.remove(&gateway);
         self.remotes.remove(gateway);
-        self.gone.extend((0..hands.outgoing.cores()).map(|core| (core, gateway)));
-        self.tell_gone(now, hands);
+        if let Some(Wait::Mailbox(core, envelope)) = accepted.wait {
+            // The peer was told that it was taken.
+            self.last_words.push((core, *envelope));
+        }
+        let gone = |core| (core, ToRouter::GatewayGone { gateway });
+        self.last_words.extend((0..hands.outgoing.cores()).map(gone));
+        self.tell_last_words(now, hands);
         let fields: crate::log::Fields<'_> = &[("address", &accepted.peer), ("why", &reason.message())];
         self.logger.info("a node's link has ended", fields);
     }
@@ -240,11 +245,20 @@ impl Links {
         self.logger.warn("a link was refused", &[("address", &peer), ("why", &reason.message())]);
     }
 
-    /// Tells router shards that a gateway shard is gone: behind whatever it said.
-    pub(super) fn tell_gone(&mut self, now: Now, hands: &mut Hands<'_>) {
-        self.gone.retain(|&(core, gateway)| {
-            let epoch = hands.placement.epoch();
-            hands.to_router(now, core, epoch, ToRouter::GatewayGone { gateway }).is_err()
-        });
+    /// Tells router shards what is left to be told of links that ended, in order for each.
+    pub(super) fn tell_last_words(&mut self, now: Now, hands: &mut Hands<'_>) {
+        let epoch = hands.placement.epoch();
+        let mut full: Vec<u16> = Vec::new();
+        for (core, envelope) in std::mem::take(&mut self.last_words) {
+            let back = if full.contains(&core) {
+                Err(envelope)
+            } else {
+                hands.to_router(now, core, epoch, envelope)
+            };
+            if let Err(envelope) = back {
+                full.push(core);
+                self.last_words.push((core, envelope));
+            }
+        }
     }
 }

@@ -125,6 +125,7 @@ impl Links {
         let mut input = bytes;
         loop {
             let Some(dialled) = self.dialled.get_mut(&number) else { return };
+            let node = dialled.node;
             let Some((token, link)) = dialled.linked_mut() else { return };
             let Some(event) = link.next_event(now, &mut self.common, &mut input) else { return };
             match event {
@@ -138,12 +139,17 @@ impl Links {
                     }
                 }
                 Event::Ended(reason) => {
+                    let untaken = node.map(|node| link.untaken(node)).unwrap_or_default();
                     let was = self.ready_node(number);
                     self.close(token);
                     self.dialled_over(now, number, reason);
                     if let Some(node) = was {
                         self.ready.remove(&node);
                         hands.gateway.handle(now, shard::Completion::NodeDown(node));
+                    }
+                    for (to, word) in untaken {
+                        // The router shard knows how to say it later, and to whom.
+                        hands.router.handle(now, router::Completion::RouterFull(to, word));
                     }
                     return;
                 }

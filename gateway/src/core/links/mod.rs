@@ -89,8 +89,8 @@ pub struct Links {
     unproved: usize,
     /// The slot of each gateway shard whose link is ready.
     gateways: HashMap<GatewayId, u32, foldhash::fast::FixedState>,
-    /// Router shards that have yet to be told that a gateway shard is gone.
-    gone: Vec<(u16, GatewayId)>,
+    /// What router shards of this node have yet to be told of links that ended: that a gateway shard is gone.
+    last_words: Vec<(u16, ToRouter)>,
     table: Arc<Table>,
     /// What the ring is to do.
     operations: Vec<Operation>,
@@ -119,7 +119,7 @@ impl Links {
             accepted: HashMap::default(),
             unproved: 0,
             gateways: HashMap::default(),
-            gone: Vec::new(),
+            last_words: Vec::new(),
             table: Arc::new(Table::empty()),
             operations: Vec::new(),
             deadline_ms: Some(0),
@@ -268,8 +268,8 @@ impl Links {
 
     /// Goes on with what waits, looks after times, dials, and hands the ring what there is to send.
     pub(super) fn turn(&mut self, now: Now, ring: &mut Ring, hands: &mut Hands<'_>) -> Pace {
-        self.tell_gone(now, hands);
-        let mut waiting = !self.gone.is_empty();
+        self.tell_last_words(now, hands);
+        let mut waiting = !self.last_words.is_empty();
         waiting |= self.continue_accepted(now, hands);
         if self.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now.monotonic_ms) {
             self.tick(now, hands);
