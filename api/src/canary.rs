@@ -1,12 +1,13 @@
 //! The canary: a message of the server's own that takes the whole way of a message, through the owner and the store and
 //! back as a delivery to a member. `/readyz` believes nothing else.
 //!
-//! A node with router shards flies through each of its own; one without flies through one of every router node. There is one
+//! A node with router shards flies through each of its own; one without flies through one of every router node, and is
+//! ready while any of them answers. There is one
 //! conversation for each, in [`Tenant::SYSTEM`], which nobody from outside can name. Its log is bounded: past
 //! [`EVENTS_MAX`] the conversation is removed and made anew.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use protocol::envelope::{
 use protocol::error::ErrorCode;
 use protocol::event::{ContentV1, Draft, EventV1};
 use protocol::id::{ConversationId, ConversationKey, Tenant};
-use protocol::placement::{NodeId, Slot, Table};
+use protocol::placement::{Epoch, NodeId, Slot, Table};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -72,15 +73,21 @@ impl Canary {
         self.perches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where to fly now: the perch of each router shard that counts.
-    fn route(&self) -> Vec<(RouterId, Arc<Perch>)> {
+    /// Where to fly now: the perch of each router shard that counts; and whether those are other nodes'.
+    fn route(&self) -> (Vec<(RouterId, Arc<Perch>)>, bool) {
         let (node, table) = (self.table)();
         let mut perches = self.perches();
         let through = |router| {
             let key = perch(&self.name, router, &table);
-            (router, Arc::clone(perches.entry(key).or_insert_with(|| Arc::new(Perch::new(key)))))
+            // Who moves forgets who listens.
+            let since = table.tenure(Slot::of_conversation(&key)).since;
+            let perch = Arc::clone(perches.entry(key).or_insert_with(|| Arc::new(Perch::new(key))));
+            perch.follow(since);
+            (router, perch)
         };
-        owners(&table, node).into_iter().map(through).collect()
+        let owners = owners(&table, node);
+        let is_through_others = owners.iter().all(|owner| owner.node() != node);
+        (owners.into_iter().map(through).collect(), is_through_others)
     }
 
     /// A publish came to the API.
@@ -128,7 +135,7 @@ impl Canary {
 
 /// Through all router shards at once, so that their commits share one sync.
 async fn fly_once(context: &Arc<Context>) -> Result<(), String> {
-    let route = context.canary.route();
+    let (route, is_through_others) = context.canary.route();
     if route.is_empty() {
         return Err("no router shard owns anything yet".into());
     }
@@ -144,6 +151,10 @@ async fn fly_once(context: &Arc<Context>) -> Result<(), String> {
         });
     }
     let ends = flights.join_all().await;
+    if is_through_others && ends.iter().any(Result::is_ok) {
+        // A router node that is away is no reason to send clients from one gateway node to the next.
+        return Ok(());
+    }
     ends.into_iter().collect()
 }
 
@@ -188,11 +199,20 @@ struct Perch {
     delivered: watch::Sender<u64>,
     /// Last seq of the log; `None`: not attached, or something went wrong since.
     head: Mutex<Option<u64>>,
+    /// The tenure of its slot that was attached to.
+    tenure: AtomicU64,
 }
 
 impl Perch {
     fn new(key: ConversationKey) -> Self {
-        Self { key, delivered: watch::Sender::new(0), head: Mutex::new(None) }
+        Self { key, delivered: watch::Sender::new(0), head: Mutex::new(None), tenure: AtomicU64::new(0) }
+    }
+
+    /// Attaches anew where its slot has another tenure than at the last flight.
+    fn follow(&self, since: Epoch) {
+        if self.tenure.swap(since.0, Ordering::Relaxed) != since.0 {
+            *self.head() = None;
+        }
     }
 
     fn head(&self) -> MutexGuard<'_, Option<u64>> {
@@ -293,7 +313,7 @@ mod tests {
     #[test]
     fn each_router_shard_has_a_canary_of_its_own() {
         for routers in [1, 2, 7, 128] {
-            let table = Table::alone(routers, protocol::placement::Epoch(1));
+            let table = Table::alone(routers, Epoch(1));
             let owners = owners(&table, NodeId::ALONE);
             assert_eq!(owners.len(), usize::from(routers));
             for router in owners {
@@ -305,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_node_without_router_shards_flies_through_one_of_each_node() {
-        let mut table = Table::alone(2, protocol::placement::Epoch(1));
+        let mut table = Table::alone(2, Epoch(1));
         for (slot, tenure) in table.tenures.iter_mut().enumerate() {
             tenure.owner = RouterId::new(NodeId(1 + (slot % 3) as u16), (slot % 5) as u16);
         }

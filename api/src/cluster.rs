@@ -1,5 +1,5 @@
-//! The router nodes of a cluster: who owns how much, and orders to their keeper. For operators alone: an API key, or an
-//! admin's token of the default tenant.
+//! The router nodes of a cluster: who owns how much, and orders to their keeper. For operators alone: an API key, or, where
+//! the server has none, an admin's token of the default tenant.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,16 +43,25 @@ pub enum Order {
     },
 }
 
+/// Why an order was not carried out, in one sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderError {
+    /// It makes no sense as things are.
+    Refused(String),
+    /// It may succeed later, or was done after all: the state tells.
+    Unavailable(String),
+}
+
 /// Hands an order to the keeper of this process; what comes of it comes later, with one sentence when it is refused. `None`
 /// when there is no keeper here, or too many orders wait.
-pub type GiveOrder = Arc<dyn Fn(Order) -> Option<oneshot::Receiver<Result<(), String>>> + Send + Sync>;
+pub type GiveOrder = Arc<dyn Fn(Order) -> Option<oneshot::Receiver<Result<(), OrderError>>> + Send + Sync>;
 
 /// `GET /v1/cluster`
 pub(crate) async fn status(
     identity: Identity,
     State(context): State<Arc<Context>>,
 ) -> Result<Json<Value>, Failure> {
-    admit(&identity)?;
+    admit(&context, &identity)?;
     let (_, table) = context.canary.table();
     Ok(Json(status_json(&table)))
 }
@@ -94,7 +103,7 @@ pub(crate) async fn drain(
     State(context): State<Arc<Context>>,
     body: Body,
 ) -> Result<Json<Value>, Failure> {
-    admit(&identity)?;
+    admit(&context, &identity)?;
     let node = node_of(&body)?;
     carry_out(&context, Order::Drain { node }).await
 }
@@ -105,7 +114,7 @@ pub(crate) async fn undrain(
     State(context): State<Arc<Context>>,
     body: Body,
 ) -> Result<Json<Value>, Failure> {
-    admit(&identity)?;
+    admit(&context, &identity)?;
     let node = node_of(&body)?;
     carry_out(&context, Order::Undrain { node }).await
 }
@@ -116,7 +125,7 @@ pub(crate) async fn move_slot(
     State(context): State<Arc<Context>>,
     body: Body,
 ) -> Result<Json<Value>, Failure> {
-    admit(&identity)?;
+    admit(&context, &identity)?;
     let node = node_of(&body)?;
     let fields = body.fields()?;
     let slot = fields.number("slot", u64::from(SLOTS) - 1)?;
@@ -127,15 +136,13 @@ pub(crate) async fn move_slot(
 }
 
 /// Who operates the server, and not a tenant of it.
-fn admit(identity: &Identity) -> Result<(), Failure> {
+fn admit(context: &Context, identity: &Identity) -> Result<(), Failure> {
     let may = match identity {
         Identity::Key(_) => true,
-        Identity::Admin(user) => user.tenant == Tenant::default_tenant(),
+        Identity::Admin(user) => context.api_keys.are_none() && user.tenant == Tenant::default_tenant(),
         Identity::User(_) => false,
     };
-    may.then_some(()).ok_or_else(|| {
-        Failure::new(ErrorCode::Forbidden, "for operators alone: use an API key, or an admin's token")
-    })
+    may.then_some(()).ok_or_else(|| Failure::new(ErrorCode::Forbidden, "for operators alone: use an API key"))
 }
 
 fn node_of(body: &Body) -> Result<String, Failure> {
@@ -155,7 +162,8 @@ async fn carry_out(context: &Context, order: Order) -> Result<Json<Value>, Failu
             let (_, table) = context.canary.table();
             Ok(Json(status_json(&table)))
         }
-        Ok(Ok(Err(refusal))) => Err(Failure::new(ErrorCode::Conflict, refusal)),
+        Ok(Ok(Err(OrderError::Refused(why)))) => Err(Failure::new(ErrorCode::Conflict, why)),
+        Ok(Ok(Err(OrderError::Unavailable(why)))) => Err(Failure::new(ErrorCode::Unavailable, why)),
         Ok(Err(_)) | Err(_) => Err(Failure::new(
             ErrorCode::Unavailable,
             "no answer in time; the state tells whether it was done",

@@ -43,6 +43,11 @@ impl ApiKeys {
         Self(keys.iter().filter(|key| !key.is_empty()).map(|key| digest(&SHA256, key.as_bytes())).collect())
     }
 
+    /// True when the server has no key at all.
+    pub(crate) fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Compares with every key, however early one fits.
     fn has(&self, candidate: &str) -> bool {
         let candidate = digest(&SHA256, candidate.as_bytes());

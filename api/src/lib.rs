@@ -26,7 +26,7 @@ mod server;
 mod settings;
 mod users;
 
-pub use cluster::{GiveOrder, Order};
+pub use cluster::{GiveOrder, Order, OrderError};
 pub use identity::{Authenticate, Claims};
 pub use port::{CurrentTable, Port, Push};
 pub use server::{Handle, Server};

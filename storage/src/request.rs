@@ -110,8 +110,8 @@ pub enum Request {
     Place {
         /// The epoch of the table that it was made from; 0 when there was none.
         base: Epoch,
-        /// Which slot belongs to whom. Its epoch, and that of the tenures which differ from the stored table's, are given
-        /// here.
+        /// Which slot belongs to whom. Its epoch is given here, at least the one that it has; so is that of the tenures which
+        /// differ from the stored table's.
         table: Box<Table>,
         /// Who places: nothing happens when another process has the lease.
         holder: Holder,

@@ -80,7 +80,7 @@ const API_KEY_BYTES_ADVISED: usize = 16;
 /// RFC 2104, section 3: a key shorter than the hash's output weakens the MAC.
 const TICKET_SECRET_BYTES_MIN: usize = 32;
 /// The same for what nodes prove themselves with.
-const CLUSTER_SECRET_BYTES_MIN: usize = 32;
+const CLUSTER_SECRET_BYTES_MIN: usize = crate::link::SECRET_BYTES_MIN;
 
 fn check_store(config: &Config, wrong: &mut impl FnMut(&str, String)) {
     if config.store.engine == EngineKind::Foundationdb && !cfg!(feature = "foundationdb") {

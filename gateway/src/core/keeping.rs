@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use api::OrderError;
 use protocol::envelope::RouterId;
 use protocol::placement::{Epoch, NodeId};
 use protocol::time::Now;
@@ -28,13 +29,13 @@ const KEEPERS: u64 = 1 << 63;
 #[derive(Clone, Default)]
 pub struct CommandAnswers {
     next: Arc<AtomicU64>,
-    waiting: Arc<Mutex<HashMap<u64, oneshot::Sender<Result<(), String>>>>>,
+    waiting: Arc<Mutex<HashMap<u64, oneshot::Sender<Result<(), OrderError>>>>>,
 }
 
 impl CommandAnswers {
     /// One more waits: the number of its order, and where the answer comes.
     #[must_use]
-    pub fn expect(&self) -> (u64, oneshot::Receiver<Result<(), String>>) {
+    pub fn expect(&self) -> (u64, oneshot::Receiver<Result<(), OrderError>>) {
         let (sender, receiver) = oneshot::channel();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(number, sender);
@@ -46,7 +47,7 @@ impl CommandAnswers {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
     }
 
-    fn answer(&self, number: u64, result: Result<(), String>) {
+    fn answer(&self, number: u64, result: Result<(), OrderError>) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         if let Some(waiting) = waiting {
             // Whoever asked may have gone.
@@ -160,7 +161,7 @@ impl Keeping {
                 }
                 KeeperOperation::Left => self.stopping = Stopping::Left,
                 KeeperOperation::CommandDone(number, result) => {
-                    let result = result.map(|_: Answer| ()).map_err(|error| words(error).to_owned());
+                    let result = result.map(|_: Answer| ()).map_err(order_error);
                     self.answers.answer(number.0, result);
                 }
                 KeeperOperation::Note(note) => self.note(&note),
@@ -225,6 +226,19 @@ impl Keeping {
             }
             Note::StoreAnswers => self.logger.info("the keeper reaches the store again", &[]),
         }
+    }
+}
+
+fn order_error(error: CommandError) -> OrderError {
+    let words = words(error).to_owned();
+    match error {
+        CommandError::Busy | CommandError::Unavailable => OrderError::Unavailable(words),
+        CommandError::NoNode
+        | CommandError::NoSlot
+        | CommandError::NoShard
+        | CommandError::Draining
+        | CommandError::LastNode
+        | CommandError::Leaving => OrderError::Refused(words),
     }
 }
 

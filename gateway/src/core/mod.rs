@@ -8,6 +8,7 @@
 //! In a cluster the first core has the node's keeper, too.
 
 pub mod exchange;
+mod hands;
 mod keeping;
 
 mod links;
@@ -33,6 +34,7 @@ pub use links::{LinkSettings, Links};
 pub use phase::{Direction, Phase};
 pub use shared::{Brim, Placement, Remotes};
 
+use self::hands::{Hands, send_over};
 use crate::shard::{self, GatewayShard};
 
 /// Longest sleep while the router shard has something under way, in milliseconds, and time from tick to tick of a core that
@@ -489,43 +491,6 @@ impl Core {
             links.trim();
         }
         shrink::list(&mut self.returned);
-    }
-}
-
-/// Hands an envelope to the link of its router shard's node; gives it back where there is none, or no room.
-#[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
-fn send_over(links: Option<&mut Links>, to: RouterId, envelope: ToRouter) -> Result<(), ToRouter> {
-    match links {
-        Some(links) => links.send_to_router(to, envelope),
-        None => Err(envelope),
-    }
-}
-
-/// Where links put what comes: the shards of their core, and the way to the others.
-pub(in crate::core) struct Hands<'a> {
-    number: u16,
-    gateway: &'a mut GatewayShard,
-    router: &'a mut RouterShard,
-    outgoing: &'a mut Outgoing,
-    placement: &'a Placement,
-}
-
-impl Hands<'_> {
-    /// Puts an envelope that was sent by some table where a router shard of this node takes it; gives it back when it does not fit.
-    #[expect(clippy::result_large_err, reason = "the envelope itself waits in its link")]
-    fn to_router(&mut self, now: Now, core: u16, by: Epoch, envelope: ToRouter) -> Result<(), ToRouter> {
-        if core != self.number {
-            return self.outgoing.deliver_to_router(core, by, envelope);
-        }
-        if !self.router.wants_input() {
-            return Err(envelope);
-        }
-        if self.placement.epoch() > self.router.table_epoch() {
-            // Whoever sent it may have known.
-            self.router.handle(now, router::Completion::Table(self.placement.table()));
-        }
-        self.router.handle(now, router::Completion::Routed(by, envelope));
-        Ok(())
     }
 }
 

@@ -93,8 +93,8 @@ enum Role {
         wanted: Option<NodeId>,
     },
     Acceptor {
-        /// What the peer's gateway shard is called here.
-        known_as: GatewayId,
+        /// What the peer's gateway shard is called here, once it has proved itself.
+        known_as: Option<GatewayId>,
     },
 }
 
@@ -144,11 +144,17 @@ impl Link {
         link
     }
 
-    /// The accepting end of a connection that was just accepted. The nonce is random and new; `known_as` is what the
-    /// peer's gateway shard will be called, if the peer proves itself.
+    /// The accepting end of a connection that was just accepted. The nonce is random and new.
     #[must_use]
-    pub fn accept(now: Now, known_as: GatewayId, nonce: Nonce) -> Self {
-        Self::new(now, Role::Acceptor { known_as }, Handshake::accept(nonce))
+    pub fn accept(now: Now, nonce: Nonce) -> Self {
+        Self::new(now, Role::Acceptor { known_as: None }, Handshake::accept(nonce))
+    }
+
+    /// Says what the peer's gateway shard is called here: at [`Event::Ready`], before the next event.
+    pub const fn call_peer(&mut self, gateway: GatewayId) {
+        if let Role::Acceptor { known_as } = &mut self.role {
+            *known_as = Some(gateway);
+        }
     }
 
     fn new(now: Now, role: Role, handshake: Handshake) -> Self {
@@ -186,7 +192,7 @@ impl Link {
     #[must_use]
     pub const fn known_as(&self) -> Option<GatewayId> {
         match self.role {
-            Role::Acceptor { known_as } => Some(known_as),
+            Role::Acceptor { known_as } => known_as,
             Role::Dialler { .. } => None,
         }
     }
@@ -196,6 +202,11 @@ impl Link {
         let rejected =
             matches!(&self.stage, Stage::Handshake(handshake) if handshake.awaits_welcome(self.role));
         self.end(common, if rejected { Reason::Rejected } else { Reason::Socket(error) });
+    }
+
+    /// The peer follows a table that this node can't find: the link ends.
+    pub fn ahead(&mut self, common: &mut Common) {
+        self.end(common, Reason::Ahead);
     }
 
     /// The words that the peer has not taken, for whoever finds them another way: at the dialling end, once the link is over.

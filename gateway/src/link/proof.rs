@@ -6,7 +6,7 @@ use protocol::link::MAC_BYTES;
 use super::Nonce;
 
 /// Shortest secret of a cluster, in bytes.
-pub const SECRET_BYTES_MIN: usize = 16;
+pub const SECRET_BYTES_MIN: usize = 32;
 
 /// Keeps the domain of these codes apart from whatever else the same secret is used for.
 const DOMAIN: &[u8] = b"murmuring link 1";

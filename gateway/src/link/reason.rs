@@ -29,6 +29,8 @@ pub enum Reason {
     Misaddressed,
     /// Nothing was heard for [`SILENCE_MS`](super::SILENCE_MS).
     Silent,
+    /// The peer follows a table that this node does not find in its store.
+    Ahead,
     /// The peer does not read what it must be told.
     Stalled,
     /// The owner paused the link, and yet bytes came on and on.
@@ -39,7 +41,7 @@ pub enum Reason {
 
 impl Reason {
     /// How many kinds of reasons there are.
-    pub(super) const COUNT: usize = 12;
+    pub(super) const COUNT: usize = 13;
     /// The names of all kinds, as metrics have them, by number.
     pub(super) const NAMES: [&'static str; Self::COUNT] = [
         "late",
@@ -54,6 +56,7 @@ impl Reason {
         "overrun",
         "socket",
         "rejected",
+        "ahead",
     ];
 
     pub(super) const fn number(self) -> usize {
@@ -70,6 +73,7 @@ impl Reason {
             Self::Overrun => 9,
             Self::Socket(_) => 10,
             Self::Rejected => 11,
+            Self::Ahead => 12,
         }
     }
 
@@ -98,6 +102,9 @@ impl Reason {
             Self::Unexpected => "the peer sent a frame that has no place there",
             Self::Misaddressed => "the peer's envelope is from or for a core that is not there",
             Self::Silent => "the peer is silent: its node or the network is down",
+            Self::Ahead => {
+                "the peer follows a newer table than this node finds in its store: another store, or an older state of it"
+            }
             Self::Stalled => "the peer does not read",
             Self::Overrun => "more came than a paused link may keep",
             Self::Socket(0) => "the peer closed the connection",
@@ -125,6 +132,7 @@ mod tests {
             Reason::Overrun,
             Reason::Socket(0),
             Reason::Rejected,
+            Reason::Ahead,
         ];
         assert!(reasons.iter().map(|reason| reason.number()).eq(0..Reason::COUNT));
     }

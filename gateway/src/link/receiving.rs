@@ -178,6 +178,7 @@ impl Link {
                     return Err(Reason::Misaddressed);
                 }
                 incoming.to_router += 1;
+                let known_as = known_as.expect("a peer that is ready has a name");
                 let envelope = bytes.decode(known_as).map_err(Reason::Malformed)?;
                 if is_word(&envelope) {
                     self.words.take();

@@ -10,6 +10,7 @@ use protocol::id::DeviceId;
 
 use super::error::ServeError;
 use crate::config::{Config, NODE_NAME_BYTES_MAX, Secret};
+use crate::link::SECRET_BYTES_MIN;
 use crate::secret::{self, CLUSTER_SECRET};
 
 /// What a process runs.
@@ -71,7 +72,7 @@ impl Membership {
         if role == Role::Gateway && cluster.routers.is_empty() {
             return Err(ServeError::NoRouters);
         }
-        let routers = cluster.routers.iter().map(|router| look_up(router)).collect::<Result<_, _>>()?;
+        let routers = cluster.routers.iter().map(look_up).collect::<Result<Vec<_>, _>>()?.concat();
         Ok(Some(Self {
             name: name(config, listen),
             advertise: listen.map(|listen| cluster.advertise.unwrap_or(listen)),
@@ -82,9 +83,11 @@ impl Membership {
     }
 }
 
-fn look_up(router: &str) -> Result<SocketAddr, ServeError> {
-    let found = router.to_socket_addrs().and_then(|mut addresses| {
-        addresses.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
+/// All addresses of a name: whichever answers is the node's.
+fn look_up(router: &String) -> Result<Vec<SocketAddr>, ServeError> {
+    let found = router.to_socket_addrs().map(Iterator::collect).and_then(|addresses: Vec<SocketAddr>| {
+        let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        if addresses.is_empty() { Err(none()) } else { Ok(addresses) }
     });
     found.map_err(|error| ServeError::RouterName(router.to_owned(), error))
 }
@@ -128,9 +131,6 @@ fn cluster_secret(config: &Config) -> Result<Secret, ServeError> {
     Ok(Secret::new(text.to_owned()))
 }
 
-/// RFC 2104, section 3: a key shorter than the hash's output weakens the MAC.
-const SECRET_BYTES_MIN: usize = 32;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,7 +154,7 @@ mod tests {
         assert!(matches!(Membership::of(&config, Role::Gateway), Err(ServeError::NoRouters)));
         config.cluster.routers = vec!["localhost:8802".into(), "127.0.0.2:1".into()];
         let gateway = Membership::of(&config, Role::Gateway).unwrap().unwrap();
-        assert_eq!(gateway.routers[1], "127.0.0.2:1".parse::<SocketAddr>().unwrap());
+        assert_eq!(*gateway.routers.last().unwrap(), "127.0.0.2:1".parse::<SocketAddr>().unwrap());
         assert_eq!(gateway.listen, None);
         config.cluster.routers = vec!["no-such-host.invalid:1".into()];
         assert!(matches!(Membership::of(&config, Role::Gateway), Err(ServeError::RouterName(..))));

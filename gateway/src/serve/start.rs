@@ -241,6 +241,7 @@ fn links(start: &Start, cluster: &InCluster, core: u16) -> Result<Links, ServeEr
         routers: membership.routers.clone(),
         seed: seed()?,
         remotes: Arc::clone(start.exchange.remotes()),
+        brim: settings::exchange(&start.config, start.exchange.cores()).brim,
         logger: start.logger.clone(),
     }))
 }

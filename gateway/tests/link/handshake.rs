@@ -89,7 +89,7 @@ fn a_proof_that_was_overheard_is_worth_nothing_on_another_link() {
     let (overheard, answers) = (pair.dialler.sent, pair.acceptor.sent);
     // A new acceptor has a new nonce.
     let mut acceptor = End::acceptor(key(SECRET), acceptor_greeting());
-    acceptor.link = gateway::link::Link::accept(at(0), crate::wire::KNOWN_AS, [0xAD; 32]);
+    acceptor.link = gateway::link::Link::accept(at(0), [0xAD; 32]);
     acceptor.receive(at(0), &overheard);
     assert_eq!(acceptor.send(at(0), usize::MAX).len(), 0, "it is over before it says anything");
     assert_eq!(ended(&acceptor), Some(Reason::Unproved));

@@ -64,7 +64,7 @@ impl End {
 
     pub(crate) fn acceptor(key: ClusterKey, greeting: Greeting) -> Self {
         let common = Common::new(key, greeting);
-        let link = Link::accept(at(0), KNOWN_AS, [0xAC; 32]);
+        let link = Link::accept(at(0), [0xAC; 32]);
         Self { link, common, events: Vec::new(), sent: Vec::new(), pause_after: usize::MAX }
     }
 
@@ -72,6 +72,9 @@ impl End {
     pub(crate) fn receive(&mut self, now: Now, bytes: &[u8]) {
         let mut input = bytes;
         while let Some(event) = self.link.next_event(now, &mut self.common, &mut input) {
+            if matches!(event, Event::Ready { .. }) {
+                self.link.call_peer(KNOWN_AS);
+            }
             self.events.push(event);
             self.link.invariants();
             self.pause_after -= 1;

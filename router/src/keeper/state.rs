@@ -54,6 +54,7 @@ pub struct Keeper {
     pub(super) settings: KeeperSettings,
     pub(super) chance: u64,
     pub(super) now_ms: u64,
+    unix_ms: u64,
     /// [`NodeId::NONE`] until the first beat was answered.
     pub(super) node: NodeId,
     pub(super) table: Option<Arc<Table>>,
@@ -104,6 +105,7 @@ impl Keeper {
             settings,
             chance: seed,
             now_ms: 0,
+            unix_ms: 0,
             node: NodeId::NONE,
             table: None,
             leases: Vec::new(),
@@ -135,6 +137,7 @@ impl Keeper {
     /// Takes one completion; what follows from it comes out of [`Self::poll_operation`].
     pub fn handle(&mut self, now: Now, completion: KeeperCompletion) {
         self.now_ms = self.now_ms.max(now.monotonic_ms);
+        self.unix_ms = now.unix_ms;
         if self.stopped {
             return self.refuse(completion);
         }
@@ -430,7 +433,8 @@ impl Keeper {
 
     pub(super) fn place(&mut self, purpose: Purpose, table: Table, removed: Vec<Stale>) {
         let holder = Holder { node: self.node, incarnation: self.settings.incarnation };
-        let (base, table) = (self.known(), Box::new(table));
+        let (base, mut table) = (self.known(), Box::new(table));
+        table.epoch = table.epoch.max(epoch_of_clock(base, self.unix_ms));
         let request = Request::Place { base, table, holder, removed: removed.clone().into() };
         self.send(Flight::Place { purpose, removed }, request);
     }
@@ -463,3 +467,15 @@ impl Keeper {
         command::status(self.node, self.lapsed, table, &self.leases, silent_ms)
     }
 }
+
+/// Seconds of the clock as an epoch, so that the tables of a store that was begun anew, or set back to a former state, are newer than
+/// those that gateways still have. A clock that is out of its mind counts for nothing: epochs grow by themselves.
+fn epoch_of_clock(base: Epoch, unix_ms: u64) -> Epoch {
+    let unix_s = unix_ms / 1_000;
+    let sane = unix_s < CLOCK_S_MAX && (base == Epoch(0) || unix_s < base.0 + CLOCK_S_AHEAD_MAX);
+    if sane { Epoch(unix_s) } else { Epoch(0) }
+}
+
+/// The year 2242, and 68 years: ages of tenures are told in 32 bits.
+const CLOCK_S_MAX: u64 = 1 << 33;
+const CLOCK_S_AHEAD_MAX: u64 = 1 << 31;

@@ -65,7 +65,7 @@ impl Place {
         match core::mem::replace(&mut self.stage, Stage::Compare) {
             Stage::Compare => self.compare(&mut answers),
             Stage::Replace => match open_table(&mut answers)? {
-                Some(stored) => Ok(self.write(Epoch(self.base.0 + 1), Some(&stored))),
+                Some(stored) => Ok(self.write(Epoch(self.base.0 + 1).max(self.asked.epoch), Some(&stored))),
                 None => Err(Damage("the placement table: there is an epoch of it alone".to_owned())),
             },
             Stage::Begin => {
@@ -74,7 +74,7 @@ impl Place {
                     let key = StoreKey::Fence(slot).encode();
                     last = last.max(value::open_epoch(&key, answers.value().as_deref())?);
                 }
-                Ok(self.write(Epoch(last.0 + 1), None))
+                Ok(self.write(Epoch(last.0 + 1).max(self.asked.epoch), None))
             }
             Stage::Doubt(doubted) => {
                 let same = open_table(&mut answers)?.is_some_and(|stored| stored == *doubted);

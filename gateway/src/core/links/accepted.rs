@@ -12,10 +12,12 @@ use ring::operation::Operation;
 use ring::token::Token;
 
 use super::super::Hands;
-use super::super::shared::{Gauge, Remote};
+use super::super::shared::{Brim, Gauge, Remote};
 use super::{ACCEPTED_MAX, End, Links, UNPROVED_MAX};
 use crate::link::{Common, Event, Link, Reason, Unsent};
 
+/// How long a link waits for the table that its peer follows, in milliseconds: the keeper needs a beat, or the store is away.
+const TABLE_PATIENCE_MS: u64 = 10_000;
 /// How often the log tells of a refused link, in milliseconds; a core.
 const REFUSAL_TOLD_EVERY_MS: u64 = 10_000;
 
@@ -24,8 +26,8 @@ const REFUSAL_TOLD_EVERY_MS: u64 = 10_000;
 enum Wait {
     /// Room in the mailbox of a core, for this.
     Mailbox(u16, Box<ToRouter>),
-    /// A table as new as what it follows.
-    Table(Epoch),
+    /// A table as new as what it follows, but not for longer than until then.
+    Table(Epoch, u64),
 }
 
 /// A link of another node's core.
@@ -33,9 +35,9 @@ enum Wait {
 pub(super) struct Accepted {
     pub(super) token: Token,
     pub(super) link: Link,
-    gateway: GatewayId,
     peer: SocketAddr,
-    is_ready: bool,
+    /// Its name here, once it is ready.
+    gateway: Option<GatewayId>,
     /// The table that the peer follows.
     follows: Epoch,
     wait: Option<Wait>,
@@ -52,9 +54,15 @@ impl Accepted {
         common: &mut Common,
         envelope: ToGateway,
         core: u16,
+        brim: Brim,
     ) -> Result<(), ToGateway> {
-        if !self.held.is_empty() && envelope.lane() != Lane::Ephemeral {
-            return Err(envelope);
+        if !self.held.is_empty() {
+            // Behind what other cores have sent, and by the same bound.
+            if !self.gauge.admit(envelope.lane(), brim) {
+                return Err(envelope);
+            }
+            self.held.push_back(envelope);
+            return Ok(());
         }
         match self.link.send_to_gateway(common, &envelope, core) {
             Ok(()) => Ok(()),
@@ -80,7 +88,8 @@ impl Accepted {
             let core = 0;
             match self.link.send_to_gateway(common, envelope, core) {
                 Ok(()) => {}
-                Err(Unsent::Full) if self.link.is_ready() => return,
+                Err(Unsent::Full) if self.link.is_ready() && envelope.lane() != Lane::Ephemeral => return,
+                // Gone first.
                 Err(Unsent::Full) => {}
                 Err(Unsent::TooLarge) => {
                     if let Some(head) = head_instead(envelope) {
@@ -110,21 +119,25 @@ fn head_instead(envelope: &ToGateway) -> Option<ToGateway> {
 
 impl Links {
     pub(super) fn accept(&mut self, now: Now, token: Token, peer: SocketAddr) {
-        if self.unproved >= UNPROVED_MAX || self.accepted.len() >= ACCEPTED_MAX {
+        if self.accepted.len() >= ACCEPTED_MAX {
             self.sockets.insert(token.slot, (token, End::Closing));
             self.operations.push(Operation::Abort(token));
             return;
         }
-        let gateway = self.remotes.number();
-        let link = Link::accept(now, gateway, Self::nonce());
-        let (is_ready, follows, wait, held) = (false, Epoch(0), None, VecDeque::new());
+        if self.unproved.len() >= UNPROVED_MAX
+            && let Some(oldest) = self.unproved.pop_front()
+        {
+            // Whoever means it proves itself within a round trip: the one that waits longest does not.
+            self.accepted.remove(&oldest.slot);
+            self.sockets.insert(oldest.slot, (oldest, End::Closing));
+            self.operations.push(Operation::Abort(oldest));
+        }
+        let link = Link::accept(now, Self::nonce());
+        let (gateway, follows, wait, held) = (None, Epoch(0), None, VecDeque::new());
         let gauge = Arc::default();
-        self.accepted.insert(
-            token.slot,
-            Accepted { token, link, gateway, peer, is_ready, follows, wait, held, gauge },
-        );
+        self.accepted.insert(token.slot, Accepted { token, link, peer, gateway, follows, wait, held, gauge });
         self.sockets.insert(token.slot, (token, End::Accepted));
-        self.unproved += 1;
+        self.unproved.push_back(token);
         self.operations.push(Operation::Receive(token));
         self.deadline_ms = Some(0);
     }
@@ -147,7 +160,8 @@ impl Links {
                         if hands.placement.want(epoch) {
                             hands.outgoing.wake_all();
                         }
-                        self.wait(token, Wait::Table(epoch));
+                        let until_ms = now.monotonic_ms + TABLE_PATIENCE_MS;
+                        self.wait(token, Wait::Table(epoch, until_ms));
                     }
                 }
                 Event::Ended(reason) => return self.accepted_over(now, token, reason, hands),
@@ -159,9 +173,10 @@ impl Links {
 
     fn accepted_ready(&mut self, token: Token, peer: &Greeting) {
         let Some(accepted) = self.accepted.get_mut(&token.slot) else { return };
-        accepted.is_ready = true;
-        self.unproved -= 1;
-        let gateway = accepted.gateway;
+        let gateway = self.remotes.number();
+        accepted.gateway = Some(gateway);
+        accepted.link.call_peer(gateway);
+        self.unproved.retain(|other| *other != token);
         self.gateways.insert(gateway, token.slot);
         self.remotes.insert(gateway, Remote { core: self.core, gauge: Arc::clone(&accepted.gauge) });
         if self.table.epoch > Epoch(0) {
@@ -202,11 +217,16 @@ impl Links {
                         continue;
                     }
                 }
-                Some(Wait::Table(epoch)) if hands.placement.epoch() < epoch => {
-                    accepted.wait = Some(Wait::Table(epoch));
+                Some(Wait::Table(epoch, until_ms)) if hands.placement.epoch() < epoch => {
+                    if until_ms <= now.monotonic_ms {
+                        accepted.link.ahead(&mut self.common);
+                        self.read_accepted(now, token, &[], hands);
+                    } else {
+                        accepted.wait = Some(Wait::Table(epoch, until_ms));
+                    }
                     continue;
                 }
-                Some(Wait::Table(_)) | None => {}
+                Some(Wait::Table(..)) | None => {}
             }
             accepted.link.resume(now);
             self.operations.push(Operation::Receive(token));
@@ -218,11 +238,10 @@ impl Links {
     fn accepted_over(&mut self, now: Now, token: Token, reason: Reason, hands: &mut Hands<'_>) {
         let Some(accepted) = self.accepted.remove(&token.slot) else { return };
         self.close(token);
-        let gateway = accepted.gateway;
-        if !accepted.is_ready {
-            self.unproved -= 1;
+        let Some(gateway) = accepted.gateway else {
+            self.unproved.retain(|other| *other != token);
             return self.tell_refused(now, accepted.peer, reason);
-        }
+        };
         self.gateways.remove(&gateway);
         self.remotes.remove(gateway);
         if let Some(Wait::Mailbox(core, envelope)) = accepted.wait {

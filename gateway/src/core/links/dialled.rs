@@ -19,6 +19,8 @@ use crate::shard;
 
 /// How long a dial may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// When one that needs no dialling is looked at again, in milliseconds.
+const PARKED_MS: u64 = 5_000;
 /// When a dial that found no room in the ring is tried again, in milliseconds.
 const NO_ROOM_MS: u64 = 500;
 
@@ -39,6 +41,8 @@ pub(super) struct Dialled {
     node: Option<NodeId>,
     /// The configuration names it: it is asked again when nobody else is there.
     is_named: bool,
+    /// It was not to be found there the last time: the table's word counts.
+    is_elsewhere: bool,
     state: State,
     backoff: Backoff,
     /// The last reason that was told of, so that the same is not told again and again.
@@ -73,7 +77,10 @@ impl Links {
         self.next_dialled += 1;
         let backoff = Backoff::new(self.seed ^ u64::from(number));
         let state = State::Waiting(0);
-        self.dialled.insert(number, Dialled { address, node, is_named, state, backoff, told: None });
+        self.dialled.insert(
+            number,
+            Dialled { address, node, is_named, is_elsewhere: false, state, backoff, told: None },
+        );
     }
 
     /// Dials whoever is due.
@@ -85,17 +92,16 @@ impl Links {
                 continue;
             }
             let is_own = dialled.node == Some(self.own) && self.own != NodeId::NONE;
-            if is_own || (dialled.node.is_none() && is_known) {
-                // Whoever else is there was told by the table.
-                dialled.state = State::Waiting(now.monotonic_ms + NO_ROOM_MS);
+            let is_reached = dialled.node.is_some_and(|node| self.ready.contains_key(&node));
+            if is_own || is_reached || (dialled.node.is_none() && is_known) {
+                // Reached by another address, or told by the table.
+                dialled.state = State::Waiting(now.monotonic_ms + PARKED_MS);
                 continue;
             }
-            let dial = Dial {
-                target: dialled.address,
-                source: None,
-                timeout: DIAL_TIMEOUT,
-                receive_buffer_bytes: None,
-            };
+            let told = dialled.node.and_then(|node| self.table.node(node)).map(|node| node.address);
+            let target =
+                told.filter(|_| dialled.is_elsewhere || !dialled.is_named).unwrap_or(dialled.address);
+            let dial = Dial { target, source: None, timeout: DIAL_TIMEOUT, receive_buffer_bytes: None };
             match ring.dial(&dial) {
                 Some(token) => {
                     dialled.state = State::Dialling;
@@ -134,7 +140,12 @@ impl Links {
                     hands.gateway.handle(now, shard::Completion::Envelope(envelope));
                 }
                 Event::Table(table) => {
-                    if hands.placement.replace(table.into()) {
+                    // A router node goes by its own keeper, who knows what its process has forgotten.
+                    let is_news = match self.own {
+                        NodeId::NONE => hands.placement.replace(table.into()),
+                        _ => hands.placement.want(table.epoch),
+                    };
+                    if is_news {
                         hands.outgoing.wake_all();
                     }
                 }
@@ -193,15 +204,18 @@ impl Links {
         let Some(dialled) = self.dialled.get_mut(&number) else { return };
         let due_ms = dialled.backoff.ended(now.monotonic_ms);
         dialled.state = State::Waiting(due_ms);
+        dialled.is_elsewhere = !dialled.is_elsewhere;
         let is_news = dialled.told != Some(reason);
         dialled.told = Some(reason);
         if is_news && self.core == 0 && dialled.node != Some(self.own) {
             let fields: crate::log::Fields<'_> = &[("address", &dialled.address), ("why", &reason.message())];
             self.logger.warn("no link to a router node; trying on", fields);
         }
-        let is_of_table = dialled.node.is_some_and(|node| self.table.node(node).is_some());
+        let is_reached =
+            dialled.node.is_some_and(|node| self.ready.get(&node).is_some_and(|by| *by != number));
+        let is_of_table = dialled.node.is_some_and(|node| self.table.node(node).is_some()) && !is_reached;
         if dialled.is_named {
-            if !is_of_table && dialled.node != Some(self.own) {
+            if !is_of_table && !is_reached && dialled.node != Some(self.own) {
                 dialled.node = None;
             }
         } else if !is_of_table {
@@ -232,8 +246,12 @@ impl Links {
             match self.dialled.values_mut().find(is_there) {
                 Some(dialled) => {
                     dialled.node = Some(node.id);
-                    if dialled.address != node.address && matches!(dialled.state, State::Waiting(_)) {
+                    if dialled.address != node.address && !dialled.is_named {
                         dialled.address = node.address;
+                        if let Some((_, link)) = dialled.linked_mut() {
+                            // Whoever is at the old address is the node no more.
+                            link.socket_ended(&mut self.common, 0);
+                        }
                     }
                 }
                 None => self.add(node.address, Some(node.id), false),

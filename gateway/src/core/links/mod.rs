@@ -9,6 +9,7 @@
 mod accepted;
 mod dialled;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use ring::token::Token;
 use self::accepted::Accepted;
 use self::dialled::Dialled;
 use super::Hands;
-use super::shared::Remotes;
+use super::shared::{Brim, Remotes};
 use crate::link::{ClusterKey, Common, Counters, Link, Nonce};
 use crate::log::Logger;
 
@@ -47,6 +48,8 @@ pub struct LinkSettings {
     pub seed: u64,
     /// The gateway shards of other nodes, as all cores know them.
     pub remotes: Arc<Remotes>,
+    /// What may wait for one of them.
+    pub brim: Brim,
     /// For what an operator should know.
     pub logger: Logger,
 }
@@ -77,6 +80,7 @@ pub struct Links {
     listener: Option<u8>,
     seed: u64,
     remotes: Arc<Remotes>,
+    brim: Brim,
     logger: Logger,
     /// By slot: whose sockets those of links are.
     sockets: HashMap<u32, (Token, End), foldhash::fast::FixedState>,
@@ -86,7 +90,8 @@ pub struct Links {
     ready: HashMap<NodeId, u32, foldhash::fast::FixedState>,
     /// By slot.
     accepted: HashMap<u32, Accepted, foldhash::fast::FixedState>,
-    unproved: usize,
+    /// Those that have not proved themselves, the oldest first.
+    unproved: VecDeque<Token>,
     /// The slot of each gateway shard whose link is ready.
     gateways: HashMap<GatewayId, u32, foldhash::fast::FixedState>,
     /// What router shards of this node have yet to be told of links that ended: that a gateway shard is gone.
@@ -103,7 +108,7 @@ impl Links {
     /// None yet; those to `settings.routers` are made at the first turn.
     #[must_use]
     pub fn new(settings: LinkSettings) -> Self {
-        let LinkSettings { key, greeting, listener, routers, seed, remotes, logger } = settings;
+        let LinkSettings { key, greeting, listener, routers, seed, remotes, brim, logger } = settings;
         let mut links = Self {
             own: greeting.node,
             core: greeting.core,
@@ -111,13 +116,14 @@ impl Links {
             listener,
             seed,
             remotes,
+            brim,
             logger,
             sockets: HashMap::default(),
             dialled: HashMap::default(),
             next_dialled: 0,
             ready: HashMap::default(),
             accepted: HashMap::default(),
-            unproved: 0,
+            unproved: VecDeque::new(),
             gateways: HashMap::default(),
             last_words: Vec::new(),
             table: Arc::new(Table::empty()),
@@ -252,7 +258,7 @@ impl Links {
     ) -> Result<(), ToGateway> {
         let accepted = self.gateways.get(&gateway).and_then(|slot| self.accepted.get_mut(slot));
         match accepted {
-            Some(accepted) => accepted.send(&mut self.common, envelope, self.core),
+            Some(accepted) => accepted.send(&mut self.common, envelope, self.core, self.brim),
             None => Ok(()),
         }
     }
