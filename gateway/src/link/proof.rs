@@ -88,7 +88,7 @@ impl Statement<'_> {
 mod tests {
     use super::*;
 
-    const SECRET: &[u8] = b"a secret of a cluster";
+    const SECRET: &[u8] = b"a secret of a cluster, 32 bytes and more";
 
     #[test]
     fn a_proof_is_of_one_secret_and_one_statement() {
@@ -102,7 +102,7 @@ mod tests {
         };
         let mac = key.prove(&statement);
         assert!(key.holds(&statement, &mac));
-        assert!(!ClusterKey::new(b"another secret of one").unwrap().holds(&statement, &mac));
+        assert!(!ClusterKey::new(b"another secret of one, as long as that is").unwrap().holds(&statement, &mac));
         let others = [
             Statement { prover: Prover::Acceptor, ..statement },
             Statement { dialler_nonce: &other, ..statement },
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_has_at_least_16_bytes_and_any_length_beyond() {
+    fn a_secret_has_at_least_32_bytes_and_any_length_beyond() {
         assert!(ClusterKey::new(&[7; SECRET_BYTES_MIN - 1]).is_err());
         assert!(ClusterKey::new(&[7; SECRET_BYTES_MIN]).is_ok());
         assert!(ClusterKey::new(&[7; 10_000]).is_ok());

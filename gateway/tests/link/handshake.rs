@@ -54,7 +54,7 @@ fn every_split_of_a_handshake_does() {
 #[test]
 fn a_stranger_gets_a_nonce_and_nothing_else() {
     let mut pair = Pair::of(dialler_greeting(), acceptor_greeting());
-    pair.dialler = End::dialler(key(b"a secret of somebody else"), dialler_greeting());
+    pair.dialler = End::dialler(key(b"a secret of somebody else, as long as ours"), dialler_greeting());
     pair.run(at(0));
     assert_eq!(pair.acceptor.sent, challenge());
     assert_eq!(ended(&pair.acceptor), Some(Reason::Unproved));
@@ -68,8 +68,8 @@ fn a_stranger_gets_a_nonce_and_nothing_else() {
 fn an_acceptor_without_the_secret_is_not_believed() {
     let mut pair = Pair::of(dialler_greeting(), acceptor_greeting());
     // It takes any proof, and makes one with what it has.
-    let mut accomplice = End::dialler(key(b"a secret of somebody else"), dialler_greeting());
-    pair.acceptor = End::acceptor(key(b"a secret of somebody else"), acceptor_greeting());
+    let mut accomplice = End::dialler(key(b"a secret of somebody else, as long as ours"), dialler_greeting());
+    pair.acceptor = End::acceptor(key(b"a secret of somebody else, as long as ours"), acceptor_greeting());
     let hello = pair.dialler.send(at(0), usize::MAX);
     pair.acceptor.receive(at(0), &hello);
     let challenge = pair.acceptor.send(at(0), usize::MAX);

@@ -7,7 +7,7 @@ use protocol::placement::{Epoch, NodeId};
 use protocol::time::Now;
 use ring::packet::Gather;
 
-pub(crate) const SECRET: &[u8] = b"a secret of the tests";
+pub(crate) const SECRET: &[u8] = b"a secret of the tests, 32 bytes and more";
 pub(crate) const DIALLER_CORE: u16 = 3;
 pub(crate) const ACCEPTOR_CORE: u16 = 1;
 pub(crate) const ACCEPTOR_NODE: NodeId = NodeId(7);
