@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use sim::{Coverage, run};
+use sim::{Coverage, run, run_alone};
 
 /// Runs whole clusters on virtual time, each from a seed: the same seed does the same things every time.
 ///
@@ -21,6 +21,9 @@ struct Arguments {
     /// The first of many seeds; the others follow it.
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     first: u64,
+    /// Replay the seed as that of a server which is all there is.
+    #[arg(long, requires = "seed")]
+    alone: bool,
     /// Replay without the trace.
     #[arg(long)]
     quiet: bool,
@@ -29,14 +32,14 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let broken = match (arguments.seed, arguments.seeds) {
-        (Some(seed), _) => replay(seed, !arguments.quiet),
+        (Some(seed), _) => replay(seed, arguments.alone, !arguments.quiet),
         (None, count) => run_many(arguments.first, count.unwrap_or_default()),
     };
     if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn replay(seed: u64, tracing: bool) -> u64 {
-    match run(seed, tracing) {
+fn replay(seed: u64, alone: bool, tracing: bool) -> u64 {
+    match if alone { run_alone(seed, tracing) } else { run(seed, tracing) } {
         Ok(report) => {
             print!("{}", report.coverage);
             println!(
