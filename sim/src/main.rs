@@ -1,6 +1,8 @@
 //! Replays one seed with its trace, or runs many and counts what they met.
 
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
 use sim::{Coverage, run, run_alone};
@@ -58,17 +60,32 @@ fn replay(seed: u64, alone: bool, tracing: bool) -> u64 {
 }
 
 fn run_many(first: u64, count: u64) -> u64 {
-    let mut coverage = Coverage::default();
-    let mut broken = 0;
-    for seed in (0..count).map(|number| first.wrapping_add(number)) {
-        match run(seed, false) {
-            Ok(report) => coverage.merge(&report.coverage),
-            Err(failure) => {
-                eprintln!("{failure}");
-                broken += 1;
+    let next = AtomicU64::new(0);
+    let met = Mutex::new((Coverage::default(), 0));
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return;
+            }
+            let result = run(first.wrapping_add(number), false);
+            let mut met = met.lock().expect("a run catches its panics");
+            match result {
+                Ok(report) => met.0.merge(&report.coverage),
+                Err(failure) => {
+                    eprintln!("{failure}");
+                    met.1 += 1;
+                }
             }
         }
-    }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let (coverage, broken) = met.into_inner().expect("all threads ended");
     print!("{coverage}");
     println!("{count} seeds from {first}: {broken} failed");
     broken

@@ -13,6 +13,8 @@ use crate::tier::Doctor;
 const SETTLE_US: u64 = 180_000_000;
 /// Microseconds within which everything must be closed and empty once clients have left.
 const LEAVE_US: u64 = 120_000_000;
+/// Microseconds beyond the patience of gateway shards within which every send is answered, once faults have stopped.
+const ANSWER_US: u64 = 5_000_000;
 /// Microseconds that a drain may take.
 const DRAIN_US: u64 = 30_000_000;
 /// Events of one run: more is an endless loop.
@@ -148,6 +150,7 @@ fn inspect(cluster: &mut Cluster, phase: Phase) -> Result<Phase, Violation> {
                 return Ok(Phase::Leaving { since_us: now_us });
             }
             in_time(now_us, since_us + SETTLE_US, "after faults stop everything drains", &left)?;
+            answered_in_time(cluster, since_us, now_us)?;
             Ok(phase)
         }
         Phase::Leaving { since_us } => {
@@ -172,6 +175,16 @@ fn inspect_drain(cluster: &mut Cluster, now_us: u64) -> Result<(), Violation> {
     }
     let left = cluster.node.as_ref().map(|node| node.leftovers()).unwrap_or_default();
     in_time(now_us, since_us + DRAIN_US, "a drain ends", &left)
+}
+
+/// A cluster answers whatever is sent: by an owner, or by a gateway shard whose patience is over.
+fn answered_in_time(cluster: &Cluster, since_us: u64, now_us: u64) -> Result<(), Violation> {
+    let Some(tier) = &cluster.weather.tier else { return Ok(()) };
+    let patience_us = u64::from(tier.patience_ms) * 1_000 + ANSWER_US;
+    match cluster.crowd.overdue(since_us, now_us, patience_us) {
+        Some(overdue) => Err(Violation::new("a send is answered in time", overdue)),
+        None => Ok(()),
+    }
 }
 
 fn in_time(now_us: u64, until_us: u64, promise: &'static str, left: &[String]) -> Result<(), Violation> {

@@ -147,6 +147,11 @@ impl Kernel {
         self.listening.fill(true);
     }
 
+    /// Whether a gateway shard's process is there.
+    pub(crate) fn is_listening(&self, gateway: usize) -> bool {
+        self.listening[gateway]
+    }
+
     /// A new process with these gateway shards listens.
     pub(crate) fn gateways_listen(&mut self, gateways: Range<usize>) {
         self.listening[gateways].fill(true);

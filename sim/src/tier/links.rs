@@ -295,8 +295,9 @@ impl Links {
         let due_ms = dialled.backoff.ended(hands.now.monotonic_ms);
         dialled.state = State::Waiting(due_ms);
         let is_of_table = dialled.node.is_some_and(|node| self.table.node(node).is_some());
+        let is_other = matches!(reason, Reason::OtherNode(_));
         if dialled.is_named {
-            if !is_of_table && dialled.node != Some(self.own) {
+            if (!is_of_table || is_other) && dialled.node != Some(self.own) {
                 dialled.node = None;
             }
         } else if !is_of_table {

@@ -41,6 +41,8 @@ use crate::world::World;
 const TICK_US: Span = Span::new(5_000, 50_000);
 /// When a process that could not register tries again, microseconds.
 const REGISTER_US: Span = Span::new(100_000, 500_000);
+/// How long a node is down that nobody restarts at once, microseconds.
+const DOWN_US: Span = Span::new(2_000_000, 8_000_000);
 /// How long a process that is told to stop may take, microseconds.
 const STOP_PATIENCE_US: u64 = 15_000_000;
 
@@ -224,7 +226,9 @@ impl Tier {
         if node.process.is_none() && !node.start_planned {
             node.start_planned = true;
             let mend_us = weather.tier.as_ref().expect("a cluster").mend_us;
-            world.plan_within(mend_us, Event::Tier(TierEvent::Start(place)));
+            // Often for longer than a lease lasts.
+            let down_us = if world.random.coin() { mend_us } else { DOWN_US };
+            world.plan_within(down_us, Event::Tier(TierEvent::Start(place)));
         }
     }
 
