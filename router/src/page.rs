@@ -20,6 +20,8 @@ use crate::store::{Direction, Pending, Read};
 /// A page as the store gave it.
 struct StoredPage {
     events: Vec<Event>,
+    /// Where the log ended when the store read it: maybe before what was published since, maybe behind.
+    head: u64,
     more: bool,
     trimmed: Option<u64>,
 }
@@ -54,8 +56,8 @@ impl RouterShard {
             self.touched.push(place);
         }
         match (read, outcome) {
-            (Read::History(place, caller, direction), Outcome::Page { events, more, trimmed, .. }) => {
-                self.answer_page(place, caller, direction, StoredPage { events, more, trimmed });
+            (Read::History(place, caller, direction), Outcome::Page { events, head, more, trimmed }) => {
+                self.answer_page(place, caller, direction, StoredPage { events, head, more, trimmed });
             }
             (Read::Backlog(place, caller, after), Outcome::Page { events, .. }) => {
                 self.answer_backlog(place, caller, after, events);
@@ -121,8 +123,12 @@ impl RouterShard {
         }
         let events = self.cut_unpublished(place, page.events);
         let conversation = &self.conversations[place];
-        let (key, head) = (conversation.key(), conversation.head);
+        let (key, mut head) = (conversation.key(), conversation.head);
         let last = events.last().map(Event::seq);
+        if last.is_none() && matches!(direction, Direction::Newer(None)) {
+            // No event since that time: as the log was when it was read, and nothing is said of what came later.
+            head = head.min(page.head);
+        }
         if conversation.recent.is_empty() && last == Some(head) {
             self.remember_page(place, &events);
         }

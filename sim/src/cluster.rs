@@ -9,12 +9,14 @@ use crate::checker::{Checker, Violation};
 use crate::client::ClientNumber;
 use crate::coverage::Mark;
 use crate::crowd::{Crowd, Scene};
+use crate::desk::Desk;
 use crate::disaster::Disaster;
 use crate::kernel::{ConnectionNumber, Kernel, KernelEvent};
 use crate::node::{Node, Outside, Seat, Tenure};
 use crate::office::Office;
-use crate::random::Span;
+use crate::random::{Random, Span};
 use crate::store::{Store, StoreEvent};
+use crate::tier::{Doctor, Tier, TierEvent};
 use crate::town::Town;
 use crate::weather::Weather;
 use crate::world::World;
@@ -42,6 +44,8 @@ pub(crate) enum Event {
     Disaster,
     /// What a disaster began ends.
     Recover(Disaster),
+    /// In a cluster of nodes.
+    Tier(TierEvent),
     /// Somebody looks whether the run is at its next phase.
     Inspect,
 }
@@ -66,6 +70,20 @@ pub(crate) const INSPECT_US: u64 = 250_000;
 const TOKEN_SECRET: &[u8] = b"the simulator's secret, for tokens that nobody else takes";
 const TICKET_SECRET: &[u8] = b"the simulator's secret for tickets";
 
+/// What sets apart the chance of a cluster's shape from that of everything else.
+const SHAPE: u64 = 0x5eed_0f_5a_9e;
+
+/// What a run is to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Everything is drawn from it.
+    pub(crate) seed: u64,
+    /// Whatever the seed says, one server is all there is.
+    pub(crate) alone: bool,
+    /// What is wrong on purpose.
+    pub(crate) doctor: Doctor,
+}
+
 /// All that there is in a run.
 pub(crate) struct Cluster {
     pub(crate) world: World<Event>,
@@ -73,8 +91,10 @@ pub(crate) struct Cluster {
     pub(crate) kernel: Kernel,
     pub(crate) store: Store,
     pub(crate) checker: Checker,
-    /// `None` while it is down.
+    /// The server that is all there is; `None` while it is down.
     pub(crate) node: Option<Node>,
+    /// Or a cluster of nodes.
+    pub(crate) tier: Option<Tier>,
     pub(crate) crowd: Crowd,
     pub(crate) office: Office,
     pub(crate) tenure: Tenure,
@@ -87,9 +107,13 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// The cluster of a seed, before anything happened.
-    pub(crate) fn new(seed: u64, tracing: bool) -> Self {
-        let mut world = World::new(seed, tracing);
-        let weather = Weather::draw(&mut world.random);
+    pub(crate) fn new(plan: Plan, tracing: bool) -> Self {
+        let mut world = World::new(plan.seed, tracing);
+        let mut weather = Weather::draw(&mut world.random);
+        let mut shape = Random::new(plan.seed ^ SHAPE);
+        if shape.coin() && !plan.alone {
+            weather.spread(&mut shape);
+        }
         world.trace(|| format!("{weather:#?}"));
         let town = Town::draw(&mut world.random, &weather.crowd);
         let kernel = Kernel::new(weather.network, weather.shape.gateways, weather.shape.slots);
@@ -98,13 +122,21 @@ impl Cluster {
             let public = place.kind == protocol::envelope::ConversationKind::Public;
             checker.expect(place.key, public, &place.members);
         }
+        if weather.tier.is_some() {
+            checker.news_may_be_lost();
+        }
         let mut keys = Keys::new();
         keys.add_hs256_secret(TOKEN_SECRET).expect("a secret that is not empty");
         let authenticator = Arc::new(Authenticator::new(keys, Rules::default(), TICKET_SECRET));
         let crowd = Crowd::new(&mut world, &town, TOKEN_SECRET);
+        let slots = town.slots();
         let office = Office::new(&mut world, town, weather.shape.routers, &weather.crowd);
+        let is_shared = weather.tier.is_some() && weather.store.external;
+        let mut store = if is_shared { Store::shared(weather.store) } else { Store::new(weather.store) };
+        store.forgets_conflicts = plan.doctor == Doctor::ForgetsConflicts;
         let mut cluster = Self {
-            store: Store::new(weather.store),
+            store,
+            tier: None,
             tenure: Tenure::default(),
             node: None,
             storm: true,
@@ -117,7 +149,13 @@ impl Cluster {
             office,
             authenticator,
         };
-        cluster.start_node();
+        if cluster.weather.tier.is_some() {
+            let authenticator = Arc::clone(&cluster.authenticator);
+            let tier = Tier::new(&mut cluster.world, &cluster.weather, authenticator, slots, plan.doctor);
+            cluster.tier = Some(tier);
+        } else {
+            cluster.start_node();
+        }
         cluster.store.begin(&mut cluster.world);
         cluster.plan_disaster();
         cluster.world.plan(INSPECT_US, Event::Inspect);
@@ -160,12 +198,12 @@ impl Cluster {
                 }
             }
             Event::OfficeMail => {
-                let node = self.node.as_mut();
-                self.office.mail(&mut self.world, &mut self.checker, node.map(|node| &mut node.mailboxes))?;
+                let desk = Desk::of(&mut self.node, &mut self.tier);
+                self.office.mail(&mut self.world, &mut self.checker, desk)?;
             }
             Event::OfficeStep => {
-                let node = self.node.as_mut();
-                self.office.step(&mut self.world, node.map(|node| &mut node.mailboxes), self.storm);
+                let desk = Desk::of(&mut self.node, &mut self.tier);
+                self.office.step(&mut self.world, desk, self.storm);
             }
             Event::ClientReadable(connection) => {
                 let (crowd, mut scene) = self.scene();
@@ -177,6 +215,7 @@ impl Cluster {
             }
             Event::Disaster => self.disaster(),
             Event::Recover(disaster) => self.recover(disaster),
+            Event::Tier(event) => self.on_tier(event)?,
             Event::Inspect => {}
         }
         self.follow();
@@ -198,6 +237,24 @@ impl Cluster {
         act(node, &mut outside)
     }
 
+    fn on_tier(&mut self, event: TierEvent) -> Result<(), Violation> {
+        let Some(tier) = &mut self.tier else { return Ok(()) };
+        let outside = &mut Outside {
+            world: &mut self.world,
+            kernel: &mut self.kernel,
+            store: &mut self.store,
+            checker: &mut self.checker,
+        };
+        match event {
+            TierEvent::Fault if self.storm => tier.fault(&self.weather, outside),
+            TierEvent::Order if self.storm => tier.order(&self.weather, outside),
+            TierEvent::Fault | TierEvent::Order => {}
+            TierEvent::Mend(mend) => tier.mend(mend, outside),
+            event => tier.handle(event, &self.weather, outside)?,
+        }
+        Ok(())
+    }
+
     /// Lets the node drain.
     pub(crate) fn drain_node(&mut self) {
         self.draining_since_us = Some(self.world.now_us());
@@ -213,7 +270,11 @@ impl Cluster {
         if let Some(node) = &mut self.node {
             node.answer(&mut self.store);
             node.plan_turns(&mut self.world, &self.kernel);
-            self.office.plan_mail(&mut self.world, &node.mailboxes);
+            self.office.plan_mail(&mut self.world, node.mailboxes.to_api.len() > 0);
+        }
+        if let Some(tier) = &mut self.tier {
+            tier.follow(&mut self.world, &self.kernel, &mut self.store);
+            self.office.plan_mail(&mut self.world, tier.has_mail());
         }
     }
 
@@ -240,9 +301,18 @@ impl Cluster {
         if self.store.is_poisoned() && self.node.is_some() {
             self.stop_node();
         }
-        match &mut self.node {
-            Some(node) => node.calm(&self.weather),
-            None => self.start_node(),
+        match (&mut self.node, &mut self.tier) {
+            (_, Some(tier)) => {
+                let outside = &mut Outside {
+                    world: &mut self.world,
+                    kernel: &mut self.kernel,
+                    store: &mut self.store,
+                    checker: &mut self.checker,
+                };
+                tier.calm(&self.weather, outside);
+            }
+            (Some(node), None) => node.calm(&self.weather),
+            (None, None) => self.start_node(),
         }
         self.crowd.calm();
         self.world.trace(|| "the storm is over".to_owned());
@@ -262,6 +332,9 @@ impl Cluster {
     pub(crate) fn count(&mut self) {
         if let Some(node) = &self.node {
             node.count(&mut self.world);
+        }
+        if let Some(tier) = &self.tier {
+            tier.count(&mut self.world);
         }
         if self.tenure.0 > 1 && self.checker.acked() > 0 {
             self.world.coverage.hit(Mark::Recovered);

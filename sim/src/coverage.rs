@@ -102,6 +102,60 @@ marks! {
     Drained = "fault: node drained",
     /// The wall clock stepped.
     ClockStepped = "fault: wall clock stepped",
+    /// A link between nodes was ready.
+    Linked = "links between nodes",
+    /// Such a link ended.
+    LinkEnded = "links ended",
+    /// A connection between nodes was cut.
+    LinkCut = "fault: link cut",
+    /// A link was paused: a mailbox was full, or it followed a newer table.
+    LinkPaused = "links paused",
+    /// A link followed a table that its node did not have yet.
+    LinkAhead = "links ahead of their node",
+    /// A dial was sent twice.
+    DialDoubled = "fault: dial doubled",
+    /// A dial was taken and its answer lost.
+    DialLost = "fault: dial lost",
+    /// Nodes did not reach others.
+    Partitioned = "fault: partition",
+    /// A router node died.
+    RouterDied = "fault: router node died",
+    /// A gateway node died.
+    GatewayDied = "fault: gateway node died",
+    /// A node froze.
+    Frozen = "fault: node frozen",
+    /// A node was told to stop.
+    Terminated = "fault: node told to stop",
+    /// A node had stopped in order, or was replaced.
+    NodeLeft = "nodes stopped in order",
+    /// A router node did not reach the store.
+    StoreSevered = "fault: store out of a node's reach",
+    /// An operator ordered a drain.
+    OrderedDrain = "orders: drain",
+    /// An operator ordered its end.
+    OrderedUndrain = "orders: undrain",
+    /// An operator moved a slot.
+    OrderedMove = "orders: move",
+    /// A router node's lease lapsed.
+    LeaseLapsed = "leases lapsed",
+    /// A router node was found dead by another.
+    NodeFoundDead = "router nodes found dead",
+    /// A table moved slots.
+    SlotsMoved = "tables that move slots",
+    /// A router shard did not have a slot that it was asked for.
+    Misplaced = "requests misplaced",
+    /// A request was asked again.
+    Reasked = "requests asked again",
+    /// A room, a session or a watch was told to an owner anew.
+    Announced = "announced again",
+    /// An answer came that nobody waited for.
+    LateAnswer = "late answers dropped",
+    /// Nobody answered in time.
+    PatienceOver = "requests refused out of patience",
+    /// A deposed owner's append was fenced.
+    Fenced = "appends fenced",
+    /// A session went on at another node after its gateway node had died.
+    ResumedElsewhere = "sessions resumed at another node",
     /// A send was acknowledged for the first time.
     Acked = "sends acknowledged",
     /// A send was acknowledged as stored before.

@@ -106,6 +106,11 @@ impl Crowd {
         self.clients.iter().filter_map(|client| client.unsettled(checker)).collect()
     }
 
+    /// A send that waits for its answer for too long, asked since a moment.
+    pub(crate) fn overdue(&self, since_us: u64, now_us: u64, patience_us: u64) -> Option<String> {
+        self.clients.iter().find_map(|client| client.overdue(since_us, now_us, patience_us))
+    }
+
     /// Everybody closes in order.
     pub(crate) fn finish(&mut self, scene: &mut Scene<'_>) {
         for client in &mut self.clients {

@@ -8,12 +8,12 @@ use protocol::envelope::{
 };
 use protocol::event::Role;
 use protocol::id::{ClientId, ConversationKey, UserId, UserKey};
-use protocol::placement::{Epoch, Slot, Table};
+use protocol::placement::Slot;
 
 use crate::checker::{Checker, Violation};
 use crate::cluster::Event;
 use crate::coverage::Mark;
-use crate::node::Mailboxes;
+use crate::desk::{Asked, Desk};
 use crate::random::{Chance, Random, Span};
 use crate::town::{Place, Town};
 use crate::weather::Crowd;
@@ -48,7 +48,7 @@ pub(crate) struct Office {
     gives_up: Chance,
     /// To be asked, first or again.
     todo: Vec<Errand>,
-    asked: BTreeMap<u64, Errand>,
+    asked: BTreeMap<u64, (Asked, Errand)>,
     count: u64,
     mail_planned: bool,
 }
@@ -66,7 +66,7 @@ impl Office {
     /// What was asked of the former node is asked again.
     pub(crate) fn node_started(&mut self, world: &mut World<Event>) {
         let lost = std::mem::take(&mut self.asked);
-        self.todo.extend(lost.into_values());
+        self.todo.extend(lost.into_values().map(|(_, errand)| errand));
         self.mail_planned = false;
         world.trace(|| format!("the API has {} errands", self.todo.len()));
     }
@@ -74,27 +74,28 @@ impl Office {
     /// What the API still waits for; `None` when every errand is done.
     pub(crate) fn unsettled(&self) -> Option<String> {
         let open = self.todo.len() + self.asked.len();
-        let first = self.todo.iter().chain(self.asked.values()).next();
+        let first = self.todo.iter().chain(self.asked.values().map(|(_, errand)| errand)).next();
         first.map(|first| format!("the API waits for {open} answers, such as that to {first:?}"))
     }
 
     /// Plans a look into the mailbox.
-    pub(crate) fn plan_mail(&mut self, world: &mut World<Event>, mailboxes: &Mailboxes) {
-        if mailboxes.to_api.len() > 0 && !self.mail_planned {
+    pub(crate) fn plan_mail(&mut self, world: &mut World<Event>, has_mail: bool) {
+        if has_mail && !self.mail_planned {
             self.mail_planned = true;
             world.plan_within(MAIL_US, Event::OfficeMail);
         }
     }
 
     /// A moment of the API's own: what waits is asked, and in the storm something new is thought of.
-    pub(crate) fn step(&mut self, world: &mut World<Event>, mailboxes: Option<&mut Mailboxes>, storm: bool) {
-        if let Some(mailboxes) = mailboxes {
+    pub(crate) fn step(&mut self, world: &mut World<Event>, desk: Option<Desk<'_>>, storm: bool) {
+        if let Some(mut desk) = desk {
+            self.ask_again(&desk);
             if storm && self.todo.is_empty() && self.asked.len() < ASKED_MAX {
                 let errand = self.draw(&mut world.random);
                 self.todo.push(errand);
             }
             for errand in std::mem::take(&mut self.todo) {
-                self.ask(world, mailboxes, errand);
+                self.ask(world, &mut desk, errand);
             }
         }
         let delay_us = if self.todo.is_empty() && storm { self.change_us } else { RETRY_US };
@@ -135,7 +136,7 @@ impl Office {
         Errand::Change { key: place.key, actor, id, change }
     }
 
-    fn ask(&mut self, world: &mut World<Event>, mailboxes: &mut Mailboxes, errand: Errand) {
+    fn ask(&mut self, world: &mut World<Event>, desk: &mut Desk<'_>, errand: Errand) {
         self.count += 1;
         let caller = Caller { gateway: GatewayId::API, connection: self.count, reference: 0 };
         let slot = match &errand {
@@ -146,15 +147,24 @@ impl Office {
             Errand::ChatList(user) | Errand::Presence(user) => Slot::of_user(user),
         };
         world.trace(|| format!("the API asks {errand:?}"));
-        match mailboxes.push_router(
-            world,
-            Table::alone(self.routers, Epoch(0)).owner(slot),
-            envelope(caller, &errand),
-        ) {
-            Ok(()) => {
-                self.asked.insert(self.count, errand);
+        match desk.ask(world, self.routers, slot, envelope(caller, &errand)) {
+            Some(asked) => {
+                self.asked.insert(self.count, (asked, errand));
             }
-            Err(_) => self.todo.push(errand),
+            None => self.todo.push(errand),
+        }
+    }
+
+    /// What was asked of a node that has gone is asked again.
+    fn ask_again(&mut self, desk: &Desk<'_>) {
+        let lost: Vec<u64> = self
+            .asked
+            .iter()
+            .filter(|(_, (asked, _))| !desk.is_there(*asked))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in lost {
+            self.todo.extend(self.asked.remove(&number).map(|(_, errand)| errand));
         }
     }
 
@@ -163,14 +173,14 @@ impl Office {
         &mut self,
         world: &mut World<Event>,
         checker: &mut Checker,
-        mailboxes: Option<&mut Mailboxes>,
+        desk: Option<Desk<'_>>,
     ) -> Result<(), Violation> {
         self.mail_planned = false;
-        let Some(mailboxes) = mailboxes else { return Ok(()) };
-        while let Some(answer) = mailboxes.to_api.pop() {
+        let Some(mut desk) = desk else { return Ok(()) };
+        while let Some(answer) = desk.next_mail() {
             world.trace(|| format!("the API is told {answer:?}"));
             let Some(caller) = answer.caller() else { continue };
-            let Some(errand) = self.asked.remove(&caller.connection) else {
+            let Some((_, errand)) = self.asked.remove(&caller.connection) else {
                 let details = format!("the API is told {answer:?}, which answers nothing");
                 return Err(Violation::new("one answer a request", details));
             };

@@ -5,13 +5,16 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checker::Violation;
-use crate::cluster::{Cluster, Event, INSPECT_US};
+use crate::cluster::{Cluster, Event, INSPECT_US, Plan};
 use crate::coverage::Coverage;
+use crate::tier::Doctor;
 
 /// Microseconds after the storm within which every client must have its answers and stand at its heads.
 const SETTLE_US: u64 = 180_000_000;
 /// Microseconds within which everything must be closed and empty once clients have left.
 const LEAVE_US: u64 = 120_000_000;
+/// Microseconds beyond the patience of gateway shards within which every send is answered, once faults have stopped.
+const ANSWER_US: u64 = 5_000_000;
 /// Microseconds that a drain may take.
 const DRAIN_US: u64 = 30_000_000;
 /// Events of one run: more is an endless loop.
@@ -39,13 +42,17 @@ pub struct Report {
 pub struct Failure {
     /// Its seed.
     pub seed: u64,
+    /// It was run as that of a server which is all there is.
+    pub alone: bool,
     /// Which promise, and what was seen.
     pub reason: String,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "seed {} failed: {}\nreplay it: cargo run -p sim -- {}", self.seed, self.reason, self.seed)
+        let Self { seed, alone, reason } = self;
+        let how = if *alone { "--alone " } else { "" };
+        write!(f, "seed {seed} failed: {reason}\nreplay it: cargo run -p sim -- {how}{seed}")
     }
 }
 
@@ -63,11 +70,32 @@ enum Phase {
 /// # Errors
 /// [`Failure`] when a promise was broken, a shard's assertion failed, or something did not come to its end.
 pub fn run(seed: u64, tracing: bool) -> Result<Report, Failure> {
-    let verdict = catch_unwind(AssertUnwindSafe(|| run_checked(seed, tracing)));
+    run_plan(Plan { seed, ..Plan::default() }, tracing)
+}
+
+/// Runs a seed as that of a server which is all there is, whatever it says.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_alone(seed: u64, tracing: bool) -> Result<Report, Failure> {
+    run_plan(Plan { seed, alone: true, ..Plan::default() }, tracing)
+}
+
+/// Runs a seed with something wrong on purpose.
+///
+/// # Errors
+/// As [`run`]: that is what it is for.
+pub fn run_doctored(seed: u64, doctor: Doctor) -> Result<Report, Failure> {
+    run_plan(Plan { seed, alone: false, doctor }, false)
+}
+
+fn run_plan(plan: Plan, tracing: bool) -> Result<Report, Failure> {
+    let Plan { seed, alone, .. } = plan;
+    let verdict = catch_unwind(AssertUnwindSafe(|| run_checked(plan, tracing)));
     match verdict {
         Ok(Ok(report)) => Ok(report),
-        Ok(Err(violation)) => Err(Failure { seed, reason: violation.to_string() }),
-        Err(panic) => Err(Failure { seed, reason: words(&*panic) }),
+        Ok(Err(violation)) => Err(Failure { seed, alone, reason: violation.to_string() }),
+        Err(panic) => Err(Failure { seed, alone, reason: words(&*panic) }),
     }
 }
 
@@ -76,8 +104,8 @@ fn words(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
 }
 
-fn run_checked(seed: u64, tracing: bool) -> Result<Report, Violation> {
-    let mut cluster = Cluster::new(seed, tracing);
+fn run_checked(plan: Plan, tracing: bool) -> Result<Report, Violation> {
+    let mut cluster = Cluster::new(plan, tracing);
     let mut phase = Phase::Storm;
     let mut events = 0;
     while phase != Phase::Over {
@@ -94,7 +122,7 @@ fn run_checked(seed: u64, tracing: bool) -> Result<Report, Violation> {
     }
     last_look(&mut cluster)?;
     Ok(Report {
-        seed,
+        seed: plan.seed,
         hash: cluster.world.hash(),
         virtual_us: cluster.world.now_us(),
         events,
@@ -122,6 +150,7 @@ fn inspect(cluster: &mut Cluster, phase: Phase) -> Result<Phase, Violation> {
                 return Ok(Phase::Leaving { since_us: now_us });
             }
             in_time(now_us, since_us + SETTLE_US, "after faults stop everything drains", &left)?;
+            answered_in_time(cluster, since_us, now_us)?;
             Ok(phase)
         }
         Phase::Leaving { since_us } => {
@@ -148,6 +177,16 @@ fn inspect_drain(cluster: &mut Cluster, now_us: u64) -> Result<(), Violation> {
     in_time(now_us, since_us + DRAIN_US, "a drain ends", &left)
 }
 
+/// A cluster answers whatever is sent: by an owner, or by a gateway shard whose patience is over.
+fn answered_in_time(cluster: &Cluster, since_us: u64, now_us: u64) -> Result<(), Violation> {
+    let Some(tier) = &cluster.weather.tier else { return Ok(()) };
+    let patience_us = u64::from(tier.patience_ms) * 1_000 + ANSWER_US;
+    match cluster.crowd.overdue(since_us, now_us, patience_us) {
+        Some(overdue) => Err(Violation::new("a send is answered in time", overdue)),
+        None => Ok(()),
+    }
+}
+
 fn in_time(now_us: u64, until_us: u64, promise: &'static str, left: &[String]) -> Result<(), Violation> {
     if now_us > until_us {
         return Err(Violation::new(promise, format!("left: {}", left.join("; "))));
@@ -164,6 +203,7 @@ fn heads_are_known(cluster: &mut Cluster) -> Result<bool, Violation> {
 
 fn leftovers(cluster: &Cluster) -> Vec<String> {
     let mut left = cluster.node.as_ref().map(|node| node.leftovers()).unwrap_or_default();
+    left.extend(cluster.tier.iter().flat_map(|tier| tier.leftovers()));
     for gateway in 0..usize::from(cluster.weather.shape.gateways) {
         let sockets = cluster.kernel.open_sockets(gateway);
         if sockets > 0 {

@@ -5,14 +5,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Seeds that ever failed, one a line, each with what it had found.
 const KNOWN: &str = include_str!("../seeds.txt");
 
-/// The seeds of `seeds.txt`: a number, then a comment.
+/// The seeds of `seeds.txt`, and whether each is to be run as that of a server which is all there is: a number, perhaps
+/// `alone`, then a comment.
 ///
 /// # Panics
 /// When a line has no number.
 #[must_use]
-pub fn known() -> Vec<u64> {
+pub fn known() -> Vec<(u64, bool)> {
     let lines = KNOWN.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.map(|line| line.split_whitespace().next().expect("not empty").parse().expect("a seed")).collect()
+    let seed = |line: &str| {
+        let mut words = line.split_whitespace();
+        let seed = words.next().expect("not empty").parse().expect("a seed");
+        (seed, words.next() == Some("alone"))
+    };
+    lines.map(seed).collect()
 }
 
 /// The first of the fresh seeds: `SIM_SEED` of the environment, or the time.

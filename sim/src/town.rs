@@ -3,6 +3,7 @@
 use protocol::envelope::ConversationKind;
 use protocol::event::Role;
 use protocol::id::{ConversationId, ConversationKey, DeviceId, Tenant, UserId, UserKey};
+use protocol::placement::Slot;
 
 use crate::random::{Random, Span};
 use crate::weather::Crowd;
@@ -67,6 +68,12 @@ impl Town {
     pub(crate) fn places_of(&self, tenant: Tenant) -> Vec<ConversationId> {
         let mine = self.places.iter().filter(|place| place.key.tenant == tenant);
         mine.map(|place| place.key.conversation).collect()
+    }
+
+    /// The slots of everything that there is.
+    pub(crate) fn slots(&self) -> Vec<Slot> {
+        let conversations = self.places.iter().map(|place| Slot::of_conversation(&place.key));
+        conversations.chain(self.residents.iter().map(|resident| Slot::of_user(&resident.user))).collect()
     }
 
     /// The users of a tenant.

@@ -2,6 +2,8 @@
 //! hide bugs.
 
 use crate::random::{Chance, Random, Span};
+use crate::tier::Tier;
+use crate::tier::weather::TierWeather;
 
 /// The shape of the cluster.
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +155,8 @@ pub(crate) struct Weather {
     pub(crate) tuning: Tuning,
     /// How long clients work and faults happen, microseconds.
     pub(crate) storm_us: u64,
+    /// A cluster of nodes; `None`: one server is all there is.
+    pub(crate) tier: Option<TierWeather>,
 }
 
 impl Weather {
@@ -166,7 +170,20 @@ impl Weather {
             crowd: draw_crowd(random),
             tuning: draw_tuning(random),
             storm_us: random.within(Span::new(4_000_000, 12_000_000)),
+            tier: None,
         }
+    }
+
+    /// Makes a cluster of it.
+    pub(crate) fn spread(&mut self, random: &mut Random) {
+        let tier = TierWeather::draw(random);
+        self.storm_us = tier.storm_us;
+        self.store.external = !tier.embedded;
+        // All nodes' requests meet in it.
+        self.store.queue *= 4;
+        self.disasters.every_us = None;
+        self.tier = Some(tier);
+        self.shape.gateways = Tier::gateways(self).expect("just set");
     }
 
     /// The same cluster without faults: what follows the storm, so that all must come to an end.
@@ -194,6 +211,7 @@ impl Weather {
         self.crowd.gives_up = Chance::NEVER;
         self.store.distance.silence_every_us = None;
         self.disasters.every_us = None;
+        self.tier.iter_mut().for_each(TierWeather::calm);
     }
 }
 

@@ -3,18 +3,18 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sim::{Coverage, Failure, run, seeds};
+use sim::{Coverage, Doctor, Failure, run, run_alone, run_doctored, seeds};
 
 /// Fresh seeds a test run.
 const FRESH: u64 = 200;
 
 /// Runs seeds on every CPU; what they met, and the failures.
-fn run_all(list: &[u64]) -> (Coverage, Vec<Failure>) {
+fn run_all(list: &[(u64, bool)]) -> (Coverage, Vec<Failure>) {
     let next = AtomicU64::new(0);
     let results = Mutex::new((Coverage::default(), Vec::new()));
     let work = || {
-        while let Some(seed) = list.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-            let result = run(*seed, false);
+        while let Some((seed, alone)) = list.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+            let result = if *alone { run_alone(*seed, false) } else { run(*seed, false) };
             let mut results = results.lock().expect("a run catches its panics");
             match result {
                 Ok(report) => results.0.merge(&report.coverage),
@@ -39,7 +39,7 @@ fn report(failures: &[Failure]) -> String {
 fn fresh_seeds_keep_every_promise_and_meet_every_fault() {
     let first = seeds::first();
     println!("seeds {first} to {} (SIM_SEED={first} runs them again)", first.wrapping_add(FRESH - 1));
-    let list: Vec<u64> = (0..FRESH).map(|number| first.wrapping_add(number)).collect();
+    let list: Vec<_> = (0..FRESH).map(|number| (first.wrapping_add(number), false)).collect();
     let (coverage, failures) = run_all(&list);
     println!("{coverage}");
     assert!(failures.is_empty(), "{}", report(&failures));
@@ -63,4 +63,27 @@ fn the_same_seed_does_the_same_operations() {
     }
     hashes.dedup();
     assert_eq!(hashes.len(), 4, "other seeds do other things");
+}
+
+/// How many of some seeds fail with something wrong on purpose.
+fn found(doctor: Doctor) -> usize {
+    (1..=DOCTORED).filter(|seed| run_doctored(*seed, doctor).is_err()).count()
+}
+
+/// Seeds that are run with something wrong on purpose.
+const DOCTORED: u64 = 12;
+
+#[test]
+fn events_that_are_lost_on_their_way_are_found() {
+    assert!(found(Doctor::LosesEvents) > 0);
+}
+
+#[test]
+fn interest_that_never_reaches_its_owner_is_found() {
+    assert!(found(Doctor::LosesInterest) > 0);
+}
+
+#[test]
+fn owners_that_write_over_one_another_are_found() {
+    assert!(found(Doctor::ForgetsConflicts) > 0);
 }

@@ -214,6 +214,7 @@ impl GatewayShard {
         if !self.owners.is_up(slot) || cluster.unsettled.has(slot) {
             return;
         }
+        request.doubtful |= request.asked;
         request.asked = true;
         let mut envelope = request.envelope.clone();
         if let Some(caller) = envelope.request_mut() {

@@ -38,13 +38,15 @@ pub(super) struct Request {
     times: u16,
     /// It went on its way at least once.
     pub(super) asked: bool,
+    /// It was on its way before, and what came of that is not known.
+    pub(super) doubtful: bool,
     /// Its owner said that it is not.
     pub(super) misplaced: bool,
 }
 
 impl Request {
     pub(super) const fn new(envelope: ToRouter, slot: Slot, deadline_ms: u64) -> Self {
-        Self { envelope, slot, deadline_ms, times: 0, asked: false, misplaced: false }
+        Self { envelope, slot, deadline_ms, times: 0, asked: false, doubtful: false, misplaced: false }
     }
 
     /// From now on an answer to what was asked before is none.
@@ -198,10 +200,23 @@ pub(super) fn answer_of(request: &Request, mut answer: ToGateway) -> ToGateway {
     };
     if fits && let Some(known) = answer.caller_mut() {
         *known = caller;
+        if request.doubtful
+            && let ToGateway::Refused { refusal, .. } = &mut answer
+            && is_of_membership(refusal.code)
+            && matches!(request.envelope, ToRouter::Append { .. } | ToRouter::Change { .. })
+        {
+            // It may have been stored when it was asked first, while the sender was a member still.
+            *refusal = UNAVAILABLE;
+        }
         return answer;
     }
     let refusal = if let ToGateway::Refused { refusal, .. } = answer { refusal } else { UNAVAILABLE };
     refused(&request.envelope, caller, refusal)
+}
+
+/// Whether a refusal depends on what its asker is at that moment.
+const fn is_of_membership(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::NotFound | ErrorCode::Forbidden)
 }
 
 #[cfg(test)]

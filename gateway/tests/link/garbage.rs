@@ -138,7 +138,7 @@ fn an_envelope_before_a_proof_ends_the_link() {
 fn what_a_later_version_says_is_passed_over() {
     let mut pair = Pair::ready();
     for end in both(&mut pair) {
-        for kind in 0x86..=0xFF {
+        for kind in 0x87..=0xFF {
             end.receive(at(0), &control(kind, b"of a later version"));
         }
         end.receive(at(0), &control(0x83, b"a ping with a word more"));

@@ -62,6 +62,29 @@ fn sends_under_way_when_their_slot_moves_are_acked_once_and_in_order() {
 }
 
 #[test]
+fn a_send_that_may_have_been_stored_is_not_refused_for_good_when_it_is_asked_again() {
+    for (moved, code) in [(false, "forbidden"), (true, "unavailable")] {
+        let (mut world, alice) = ready();
+        world.owner.fleet().held = true;
+        world.say(alice, &send(1));
+        if moved {
+            world.place(&[1, 2], |_| 2);
+        }
+        let asked = world.asked();
+        let append = asked.iter().rev().find_map(|(_, envelope)| match envelope {
+            ToRouter::Append { caller, .. } => Some(*caller),
+            _ => None,
+        });
+        let caller = append.expect("the send goes to its owner");
+        let id = protocol::id::ClientId::parse("m1").ok();
+        // The sender has lost its role meanwhile.
+        let refusal = Refusal::new(ErrorCode::Forbidden, "a reader may not send");
+        world.envelope(ToGateway::Refused { caller, id, refusal });
+        assert_eq!(world.hear(alice)[0]["code"], code);
+    }
+}
+
+#[test]
 fn what_a_full_mailbox_keeps_goes_to_the_new_owner_in_order() {
     let (mut world, alice) = ready();
     world.mailbox_room = Some(0);

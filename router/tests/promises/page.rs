@@ -134,6 +134,25 @@ fn no_page_shows_what_is_stored_and_not_published() {
 }
 
 #[test]
+fn an_empty_page_since_a_time_ends_where_the_log_did_when_it_was_read() {
+    let mut world = World::with(1, router::Settings { recent_bytes_max: 0, ..router::Settings::default() });
+    let room = room_with_messages(&mut world, 3);
+    let (caller, range) = (world.caller(GATEWAY), Range::Since(world.now.unix_ms + 1));
+    world.send(ToRouter::History { caller, actor: actor("bob"), conversation: room, range, limit: 50 });
+    world.turn();
+    let (router, id, request) = world.store.pop_front().unwrap();
+    let outcome = storage::run(&mut world.engine, request);
+    world.pass(10);
+    world.append(actor("alice"), room, "4", message("x"));
+    world.settle();
+    world.handle(router, router::Completion::Store(id, outcome));
+    world.settle();
+    let answer = world.answer(&caller);
+    let ToGateway::Page { events, head: 3, more: false, .. } = answer else { panic!("{answer:?}") };
+    assert!(events.is_empty());
+}
+
+#[test]
 fn an_empty_log_has_empty_pages() {
     let mut world = World::new(1);
     let room = world.group("room");

@@ -31,9 +31,16 @@ pub(crate) struct Log {
     created: bool,
     /// The largest seq that anybody was told of: no later answer may know less.
     told: u64,
+    /// A user may learn late of a membership.
+    news_may_be_lost: bool,
 }
 
 impl Log {
+    /// From now on a user may learn late of a membership.
+    pub(crate) fn news_may_be_lost(&mut self) {
+        self.news_may_be_lost = true;
+    }
+
     /// The log of a conversation that is to be created with these members.
     pub(crate) fn new(public: bool, members: &[(UserId, Role)]) -> Self {
         let mut log = Self { public, ..Self::default() };
@@ -160,7 +167,9 @@ impl Log {
     pub(crate) fn joined_at(&self, user: UserId, after: Option<u64>, seq: u64) -> bool {
         let memberships = self.members.get(&user).map_or(&[][..], Vec::as_slice);
         memberships.iter().any(|membership| {
-            let begins = membership.from == seq || membership.from + 1 == seq;
+            let late =
+                self.news_may_be_lost && membership.from <= seq && membership.to.is_none_or(|to| seq <= to);
+            let begins = membership.from == seq || membership.from + 1 == seq || late;
             begins && after.is_none_or(|after| membership.from > after)
         })
     }

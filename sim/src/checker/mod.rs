@@ -65,6 +65,11 @@ impl Checker {
         self.logs.insert(key, Log::new(public, members));
     }
 
+    /// Where nodes die, the word that a user became a member may die with one: such a stream begins later, at any event.
+    pub(crate) fn news_may_be_lost(&mut self) {
+        self.logs.values_mut().for_each(Log::news_may_be_lost);
+    }
+
     /// Somebody was told that a conversation is there.
     pub(crate) fn created(&mut self, key: &ConversationKey) {
         self.logs.get_mut(key).expect("only the town's are created").create();

@@ -24,6 +24,7 @@ impl Client {
     pub(super) fn dial(&mut self, stage: &mut Stage<'_>) {
         let gateway = stage.world.random.index(usize::from(stage.gateways));
         let connection = stage.kernel.connect(stage.world, gateway);
+        self.gateway = gateway;
         stage.world.coverage.hit(Mark::Connected);
         stage.checker.opened(connection, self.user, self.device);
         self.connection = Some(connection);

@@ -76,6 +76,7 @@ impl Client {
     fn transmit(&mut self, stage: &mut Stage<'_>, id: ClientId) {
         let pending = self.pending.get_mut(&id).expect("it is pending");
         pending.under_way = true;
+        pending.asked_us = stage.world.now_us();
         let Pending { conversation, ephemeral, .. } = *pending;
         let content = pending.content.clone();
         self.ask(stage, &Asked::Send { id, conversation, content, ephemeral });
@@ -159,7 +160,8 @@ impl Client {
         content: Content,
         ephemeral: bool,
     ) {
-        let pending = Pending { conversation, content, ephemeral, under_way: false, retry_at_us: 0 };
+        let pending =
+            Pending { conversation, content, ephemeral, under_way: false, retry_at_us: 0, asked_us: 0 };
         self.pending.insert(id, pending);
         self.transmit(stage, id);
     }

@@ -89,6 +89,9 @@ impl Client {
                 stage.world.coverage.hit(Mark::Welcomed);
                 self.state = State::Open;
                 self.failures = 0;
+                if self.lost_with.take().is_some_and(|lost| lost != self.gateway) {
+                    stage.world.coverage.hit(Mark::ResumedElsewhere);
+                }
                 self.ticket = Some(resume);
                 let connection = self.connection.expect("something was told on it");
                 for entry in conversations {

@@ -73,6 +73,8 @@ struct Pending {
     under_way: bool,
     /// Not to be tried again before.
     retry_at_us: u64,
+    /// When it was asked last.
+    asked_us: u64,
 }
 
 /// How far a client has come.
@@ -121,6 +123,10 @@ pub(crate) struct Client {
     reference: i64,
     failures: u32,
     finished: bool,
+    /// The gateway shard of its connection.
+    gateway: usize,
+    /// The gateway shard that was gone with its node when the connection ended.
+    lost_with: Option<usize>,
 }
 
 impl Client {
@@ -154,6 +160,8 @@ impl Client {
             reference: 0,
             failures: 0,
             finished: false,
+            gateway: 0,
+            lost_with: None,
         }
     }
 
@@ -191,6 +199,9 @@ impl Client {
             Read::Bytes(bytes) => self.take(stage, &bytes),
             Read::Nothing => Ok(()),
             Read::End | Read::Reset => {
+                if self.state == State::Open && !stage.kernel.is_listening(self.gateway) {
+                    self.lost_with = Some(self.gateway);
+                }
                 self.disconnected(stage, None);
                 Ok(())
             }
@@ -255,6 +266,17 @@ impl Client {
             stage.kernel.reset(stage.world, connection);
             self.disconnected(stage, None);
         }
+    }
+
+    /// A send that waits for its answer for too long, asked since a moment.
+    pub(crate) fn overdue(&self, since_us: u64, now_us: u64, patience_us: u64) -> Option<String> {
+        let late = |pending: &&Pending| {
+            pending.under_way && pending.asked_us >= since_us && now_us > pending.asked_us + patience_us
+        };
+        let (State::Open, Some(pending)) = (self.state, self.pending.values().find(late)) else {
+            return None;
+        };
+        Some(format!("{} waits for the answer to {pending:?}", self.name()))
     }
 
     /// What keeps the client from being done; `None` when all is answered and every stream has reached its head.

@@ -107,12 +107,12 @@ impl Connection {
 }
 
 /// Bytes of a gather that are still to be sent.
-pub(super) fn unsent_bytes(gather: &Gather) -> usize {
+pub(crate) fn unsent_bytes(gather: &Gather) -> usize {
     let total: usize = gather.packets.iter().map(|packet| packet.as_bytes().len()).sum();
     total - gather.skip
 }
 
 /// The first `count` bytes of a gather that are still to be sent.
-pub(super) fn first_bytes(gather: &Gather, count: usize) -> impl Iterator<Item = u8> {
+pub(crate) fn first_bytes(gather: &Gather, count: usize) -> impl Iterator<Item = u8> {
     gather.packets.iter().flat_map(|packet| packet.as_bytes()).copied().skip(gather.skip).take(count)
 }

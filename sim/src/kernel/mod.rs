@@ -8,13 +8,15 @@ mod connection;
 
 use core::net::SocketAddr;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use ring::operation::Operation;
 use ring::packet::{GATHER_PACKETS_MAX, Gather};
 use ring::token::Token;
 
 pub(crate) use self::client_end::Read;
-use self::connection::{Connection, first_bytes, unsent_bytes};
+use self::connection::Connection;
+pub(crate) use self::connection::{first_bytes, unsent_bytes};
 use crate::cluster::Event;
 use crate::coverage::Mark;
 use crate::random::Span;
@@ -91,14 +93,15 @@ pub(crate) struct Kernel {
     slots: u32,
     tables: Vec<Table>,
     connections: Vec<Connection>,
-    listening: bool,
+    /// By gateway shard.
+    listening: Vec<bool>,
 }
 
 impl Kernel {
     /// A kernel for so many gateway shards with so many slots each.
     pub(crate) fn new(network: Network, gateways: u16, slots: u32) -> Self {
         let tables = (0..gateways).map(|_| Table::new(slots)).collect();
-        Self { network, slots, tables, connections: Vec::new(), listening: true }
+        Self { network, slots, tables, connections: Vec::new(), listening: vec![true; usize::from(gateways)] }
     }
 
     /// Whether the connection's completions wait for this gateway shard.
@@ -118,13 +121,18 @@ impl Kernel {
 
     /// The node is gone: every socket is cut, nothing listens until [`Kernel::listen`].
     pub(crate) fn node_gone(&mut self, world: &mut World<Event>) {
-        self.listening = false;
-        for table in &mut self.tables {
-            *table = Table::new(self.slots);
+        self.gateways_gone(world, 0..self.tables.len());
+    }
+
+    /// A process with these gateway shards is gone.
+    pub(crate) fn gateways_gone(&mut self, world: &mut World<Event>, gateways: Range<usize>) {
+        for gateway in gateways.clone() {
+            self.listening[gateway] = false;
+            self.tables[gateway] = Table::new(self.slots);
         }
         for number in (0..self.connections.len()).map(ConnectionNumber) {
             let connection = &mut self.connections[number.0];
-            if !connection.server.closed {
+            if !connection.server.closed && gateways.contains(&connection.gateway) {
                 connection.server.sending = None;
                 connection.server.send_waits = false;
                 connection.server.closed = true;
@@ -136,7 +144,17 @@ impl Kernel {
 
     /// A new node listens.
     pub(crate) fn listen(&mut self) {
-        self.listening = true;
+        self.listening.fill(true);
+    }
+
+    /// Whether a gateway shard's process is there.
+    pub(crate) fn is_listening(&self, gateway: usize) -> bool {
+        self.listening[gateway]
+    }
+
+    /// A new process with these gateway shards listens.
+    pub(crate) fn gateways_listen(&mut self, gateways: Range<usize>) {
+        self.listening[gateways].fill(true);
     }
 
     /// Does what a gateway shard asks for; panics when the shard breaks a rule of `ring::operation`.
@@ -200,7 +218,7 @@ impl Kernel {
         if connection.server.closed {
             return;
         }
-        if !self.listening {
+        if !self.listening[connection.gateway] {
             connection.server.closed = true;
             connection.cut();
             self.notify_client(world, number);

@@ -6,10 +6,13 @@ use gateway::auth::Authenticator;
 use gateway::shard::{Completion, GatewayShard, Operation, Settings, operation};
 use protocol::envelope::{GatewayId, RouterId};
 use protocol::placement::{Epoch, Table};
+use protocol::time::Now;
 
 use super::{Mailboxes, OPERATIONS_A_TURN_MAX, Outside, kind_of};
+use crate::cluster::Event;
 use crate::kernel::Happened;
 use crate::weather::Weather;
+use crate::world::World;
 
 /// The shard and where it stands.
 pub(super) struct GatewaySeat {
@@ -20,7 +23,7 @@ pub(super) struct GatewaySeat {
     id: GatewayId,
 }
 
-fn settings(weather: &Weather) -> Settings {
+pub(crate) fn settings(weather: &Weather) -> Settings {
     let tuning = &weather.tuning;
     let defaults = Settings::default();
     Settings {
@@ -73,18 +76,7 @@ impl GatewaySeat {
     }
 
     fn take(&mut self, outside: &Outside<'_>, happened: Happened) {
-        let mut received;
-        let completion = match happened {
-            Happened::Accepted(token, peer) => operation::Completion::Accepted { token, listener: 0, peer },
-            Happened::Received(token, bytes) => {
-                received = bytes;
-                operation::Completion::Received { token, bytes: &mut received }
-            }
-            Happened::Ended(token, error) => operation::Completion::Ended { token, error },
-            Happened::Sent(token, result, gather) => operation::Completion::Sent { token, result, gather },
-            Happened::Closed(token) => operation::Completion::Closed { token },
-        };
-        self.shard.handle(outside.world.now(), Completion::Socket(completion));
+        take(&mut self.shard, outside.world.now(), happened);
     }
 
     pub(super) fn tick(&mut self, outside: &mut Outside<'_>, mailboxes: &mut Mailboxes) {
@@ -126,18 +118,39 @@ impl GatewaySeat {
 
     fn submit(&self, outside: &mut Outside<'_>, operation: operation::Operation) {
         let world = &mut *outside.world;
-        match &operation {
-            operation::Operation::Receive(token) => world.record("receive", token.to_bits(), &[]),
-            operation::Operation::Pause(token) => world.record("pause", token.to_bits(), &[]),
-            operation::Operation::Send(token, gather) => {
-                for packet in &gather.packets {
-                    world.record("send", token.to_bits(), packet.as_bytes());
-                }
-            }
-            operation::Operation::Shutdown(token) => world.record("shutdown", token.to_bits(), &[]),
-            operation::Operation::Close(token) => world.record("close", token.to_bits(), &[]),
-            operation::Operation::Abort(token) => world.record("abort", token.to_bits(), &[]),
-        }
+        record(world, &operation);
         outside.kernel.submit(world, self.id.0 as usize, operation);
+    }
+}
+
+/// Tells a shard what happened on a socket.
+pub(crate) fn take(shard: &mut GatewayShard, now: Now, happened: Happened) {
+    let mut received;
+    let completion = match happened {
+        Happened::Accepted(token, peer) => operation::Completion::Accepted { token, listener: 0, peer },
+        Happened::Received(token, bytes) => {
+            received = bytes;
+            operation::Completion::Received { token, bytes: &mut received }
+        }
+        Happened::Ended(token, error) => operation::Completion::Ended { token, error },
+        Happened::Sent(token, result, gather) => operation::Completion::Sent { token, result, gather },
+        Happened::Closed(token) => operation::Completion::Closed { token },
+    };
+    shard.handle(now, Completion::Socket(completion));
+}
+
+/// Adds what a shard wants of a socket to the hash of the run.
+pub(crate) fn record(world: &mut World<Event>, operation: &operation::Operation) {
+    match operation {
+        operation::Operation::Receive(token) => world.record("receive", token.to_bits(), &[]),
+        operation::Operation::Pause(token) => world.record("pause", token.to_bits(), &[]),
+        operation::Operation::Send(token, gather) => {
+            for packet in &gather.packets {
+                world.record("send", token.to_bits(), packet.as_bytes());
+            }
+        }
+        operation::Operation::Shutdown(token) => world.record("shutdown", token.to_bits(), &[]),
+        operation::Operation::Close(token) => world.record("close", token.to_bits(), &[]),
+        operation::Operation::Abort(token) => world.record("abort", token.to_bits(), &[]),
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The kernel, the store and the API are handed in for the length of a turn.
 
-mod gateway_seat;
-mod router_seat;
+pub(crate) mod gateway_seat;
+pub(crate) mod router_seat;
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::weather::{Network, Shape, Weather};
 use crate::world::World;
 
 /// Most operations of one shard in one turn: more is an endless loop.
-const OPERATIONS_A_TURN_MAX: usize = 100_000;
+pub(crate) const OPERATIONS_A_TURN_MAX: usize = 100_000;
 
 /// A shard of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,8 +178,8 @@ impl Node {
 
     /// The router shards' answers from the store come in.
     pub(crate) fn answer(&mut self, store: &mut Store) {
-        while let Some((router, id, outcome)) = store.next_answer() {
-            self.routers[router.0 as usize].answers.push_back((id, outcome));
+        while let Some((asker, id, outcome)) = store.next_answer() {
+            self.routers[asker.router.0 as usize].answers.push_back((id, outcome));
         }
     }
 
@@ -281,7 +281,7 @@ impl Node {
 }
 
 /// Hashes what kind of thing an operation is.
-fn kind_of<T>(operation: &T) -> u64 {
+pub(crate) fn kind_of<T>(operation: &T) -> u64 {
     let mut hasher = xxhash_rust::xxh3::Xxh3::new();
     std::mem::discriminant(operation).hash(&mut hasher);
     hasher.finish()

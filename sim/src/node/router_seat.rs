@@ -11,6 +11,7 @@ use storage::request::{Epoch, Outcome, RequestId};
 use super::{Mailboxes, OPERATIONS_A_TURN_MAX, Outside, kind_of};
 use crate::checker::Violation;
 use crate::coverage::Mark;
+use crate::store::Asker;
 use crate::weather::Weather;
 
 /// How often a turn polls anew after it gave envelopes back.
@@ -34,7 +35,7 @@ struct Returned {
     routers: BTreeSet<RouterId>,
 }
 
-fn settings(weather: &Weather) -> Settings {
+pub(crate) fn settings(weather: &Weather) -> Settings {
     let offline_ms = u64::from(weather.tuning.heartbeat_ms) * 2;
     Settings { offline_ms, large_members: 4, held_members_min: 2, ..Settings::default() }
 }
@@ -133,8 +134,9 @@ impl RouterSeat {
                     }
                 }
                 Operation::Store(id, request) => {
+                    let asker = Asker { process: 0, router: self.id };
                     world.record("store", id.0, &kind_of(&request).to_le_bytes());
-                    if let Err(request) = outside.store.submit(world, self.id, id, request) {
+                    if let Err(request) = outside.store.submit(world, asker, id, request) {
                         world.coverage.hit(Mark::StoreFull);
                         returned.completions.push(Completion::StoreFull(id, request));
                     }
@@ -165,7 +167,7 @@ impl Returned {
 }
 
 /// What a router shard lets go is durable at that very moment.
-fn check_durable(outside: &mut Outside<'_>, envelope: &ToGateway) -> Result<(), Violation> {
+pub(crate) fn check_durable(outside: &mut Outside<'_>, envelope: &ToGateway) -> Result<(), Violation> {
     let Outside { store, checker, .. } = outside;
     let durable = &mut |key: &_, after| store.synced_log(key, after);
     match envelope {

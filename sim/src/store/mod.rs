@@ -7,9 +7,10 @@
 mod late;
 mod read;
 mod running;
+mod shared;
 mod silence;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::envelope::RouterId;
 use storage::engine::MemoryEngine;
@@ -47,8 +48,20 @@ pub(crate) enum StoreEvent {
     Answers,
 }
 
-/// An answer on its way to a router shard.
-pub(crate) type Answer = (RouterId, RequestId, Outcome);
+/// Who asks: a router shard or a keeper of a process. Answers to a process that is gone are nobody's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asker {
+    /// Which process, by its number in the run.
+    pub(crate) process: u32,
+    /// Which of its shards.
+    pub(crate) router: RouterId,
+}
+
+/// In the number of a request: it is a keeper's, and never rests.
+pub(crate) const KEEPERS: u64 = 1 << 63;
+
+/// An answer on its way to who asked.
+pub(crate) type Answer = (Asker, RequestId, Outcome);
 
 /// The store and its driver.
 #[derive(Debug)]
@@ -57,7 +70,7 @@ pub(crate) struct Store {
     pub(crate) weather: StoreWeather,
     engine: MemoryEngine,
     changes: Changes,
-    waiting: VecDeque<(RouterId, RequestId, Request)>,
+    waiting: VecDeque<(Asker, RequestId, Request)>,
     running: BTreeMap<JobNumber, Running>,
     late: LateCommits,
     silence: Silence,
@@ -67,6 +80,10 @@ pub(crate) struct Store {
     sync_planned: bool,
     poisoned: bool,
     away: bool,
+    /// Processes that do not reach the store.
+    severed: BTreeSet<u32>,
+    /// A doctored store: no commit meets a conflict.
+    pub(crate) forgets_conflicts: bool,
     count: u64,
 }
 
@@ -88,6 +105,8 @@ impl Store {
             sync_planned: false,
             poisoned: false,
             away: false,
+            severed: BTreeSet::new(),
+            forgets_conflicts: false,
             count: 0,
         }
     }
@@ -97,7 +116,7 @@ impl Store {
     pub(crate) fn submit(
         &mut self,
         world: &mut World<Event>,
-        router: RouterId,
+        asker: Asker,
         id: RequestId,
         request: Request,
     ) -> Result<(), Request> {
@@ -105,18 +124,18 @@ impl Store {
         if full || world.random.happens(self.weather.queue_refuses) {
             return Err(request);
         }
-        self.waiting.push_back((router, id, request));
+        self.waiting.push_back((asker, id, request));
         self.begin_waiting(world);
         Ok(())
     }
 
     fn begin_waiting(&mut self, world: &mut World<Event>) {
         while self.running.len() < self.weather.parallel
-            && let Some((router, id, request)) = self.waiting.pop_front()
+            && let Some((asker, id, request)) = self.waiting.pop_front()
         {
             let clears = if self.weather.external { Clears::Whole } else { Clears::Pieces };
             let (transaction, step) = Transaction::begin_for(request, clears);
-            let running = Running::new(router, id, transaction);
+            let running = Running::new(asker, id, transaction);
             if matches!(self.silence, Silence::GivenUp) {
                 world.coverage.hit(Mark::StoreRefused);
                 self.give_up(running, step);
@@ -147,13 +166,13 @@ impl Store {
             Step::Read(_) | Step::Commit(_) => running.transaction.resume(Err(EngineError::Unavailable)),
         };
         let Step::Done(outcome) = step else { unreachable!("a store that is away ends a transaction") };
-        self.answers.push_back((running.router, running.id, outcome));
+        self.answers.push_back((running.asker, running.id, outcome));
     }
 
     fn done(&mut self, world: &mut World<Event>, number: JobNumber, step: Step) {
         let Step::Done(outcome) = step else { unreachable!("the caller looked") };
         let running = self.running.remove(&number).expect("it runs");
-        let answer = (running.router, running.id, outcome);
+        let answer = (running.asker, running.id, outcome);
         if self.engine.unsynced() > 0 && !self.poisoned {
             self.unsynced.push(answer);
         } else {
@@ -181,8 +200,11 @@ impl Store {
         let Some(running) = self.running.get_mut(&number) else { return };
         let step = running.next.take().expect("a planned step is there");
         let cut = std::mem::take(&mut running.cut);
+        let severed = self.severed.contains(&running.asker.process);
         let result = match step {
             Step::Commit(writes) if cut => self.end_cut(world, number, writes),
+            Step::Read(_) if severed => Err(EngineError::Unavailable),
+            Step::Commit(writes) if severed => self.commit_severed(world, number, writes),
             Step::Read(_) | Step::Commit(_) if self.away => Err(EngineError::Unavailable),
             Step::Read(reads) => self.read(world, number, &reads),
             Step::Commit(writes) => self.commit(world, number, writes),
@@ -218,6 +240,12 @@ impl Store {
         strike(world, weather.unavailable, Mark::StoreUnavailable, EngineError::Unavailable)?;
         strike(world, weather.too_old, Mark::StoreTooOld, EngineError::TooOld)?;
         let running = self.running.get_mut(&number).expect("it runs");
+        if self.changes.keeps_history() {
+            let version = running.basis.version().unwrap_or_else(|| self.changes.version());
+            running.basis.reads_at(version);
+            running.basis.remember(reads);
+            return Ok(Reply::Found(self.changes.read_at(version, reads)));
+        }
         // One version a transaction, as an engine with snapshots has it: none of an older version is kept here.
         if !running.basis.reads_at(self.changes.version()) {
             world.coverage.hit(Mark::StoreTooOld);
@@ -242,7 +270,7 @@ impl Store {
             return Err(EngineError::Unknown);
         }
         strike(world, weather.conflict, Mark::StoreConflict, EngineError::Conflict)?;
-        if self.changes.touch(&running.basis) {
+        if self.changes.touch(&running.basis) && !self.forgets_conflicts {
             world.coverage.hit(Mark::StoreConflict);
             return Err(EngineError::Conflict);
         }
@@ -304,10 +332,10 @@ impl Store {
 
     /// Whether nothing waits, runs or is unsynced.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty()
-            && self.running.is_empty()
-            && self.unsynced.is_empty()
-            && self.answers.is_empty()
+        let rests = |id: RequestId| id.0 & KEEPERS != 0;
+        self.waiting.iter().all(|(_, id, _)| rests(*id))
+            && self.running.values().all(|running| rests(running.id))
+            && self.unsynced.iter().chain(&self.answers).all(|(_, id, _)| rests(*id))
     }
 
     /// Whether no commit is on its way without anybody who waits for it.
@@ -330,11 +358,11 @@ impl Store {
         self.engine.poison(POISON);
         // What was under way may have seen what is not durable.
         let running =
-            std::mem::take(&mut self.running).into_values().map(|running| (running.router, running.id));
-        let unsynced = self.unsynced.drain(..).map(|(router, id, _)| (router, id));
-        for (router, id) in unsynced.chain(running) {
+            std::mem::take(&mut self.running).into_values().map(|running| (running.asker, running.id));
+        let unsynced = self.unsynced.drain(..).map(|(asker, id, _)| (asker, id));
+        for (asker, id) in unsynced.chain(running) {
             let failure = Failure::Poisoned(POISON.to_owned());
-            self.answers.push_back((router, id, Outcome::Failed(failure)));
+            self.answers.push_back((asker, id, Outcome::Failed(failure)));
         }
         self.begin_waiting(world);
     }

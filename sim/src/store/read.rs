@@ -3,9 +3,9 @@
 use protocol::event::Event;
 use protocol::frame::Range;
 use protocol::id::ConversationKey;
-use protocol::placement::{SLOTS, Slot};
+use protocol::placement::{NodeId, SLOTS, Slot};
 use storage::engine::Engine;
-use storage::request::{Epoch, Outcome, Request};
+use storage::request::{Epoch, Lease, Outcome, Request};
 use storage::transaction::{Reply, Step, Transaction};
 use storage::verify::verify;
 
@@ -56,7 +56,22 @@ impl Store {
     /// A new node takes every slot over, durably.
     pub(crate) fn claim(&mut self) -> Epoch {
         let slots = (0..SLOTS).map(Slot).collect();
-        let (mut transaction, mut step) = Transaction::begin(Request::Claim { slots });
+        match self.run_at_once(Request::Claim { slots }) {
+            Outcome::Claimed(epoch) => epoch,
+            other => panic!("the slots can't be claimed: {other:?}"),
+        }
+    }
+
+    /// A router node takes its lease, durably, before it begins.
+    pub(crate) fn register(&mut self, lease: Lease) -> NodeId {
+        match self.run_at_once(Request::Beat { lease, known: Epoch(0) }) {
+            Outcome::Beat(beaten) => beaten.node,
+            other => panic!("no lease for a router node: {other:?}"),
+        }
+    }
+
+    fn run_at_once(&mut self, request: Request) -> Outcome {
+        let (mut transaction, mut step) = Transaction::begin(request);
         loop {
             step = match step {
                 Step::Read(reads) => transaction.resume(Ok(Reply::Found(self.engine.read(&reads)))),
@@ -65,8 +80,7 @@ impl Store {
                     let done = self.engine.commit(writes).and_then(|()| self.engine.sync());
                     transaction.resume(done.map(|()| Reply::Committed))
                 }
-                Step::Done(Outcome::Claimed(epoch)) => return epoch,
-                Step::Done(other) => panic!("the slots can't be claimed: {other:?}"),
+                Step::Done(outcome) => return outcome,
             }
         }
     }

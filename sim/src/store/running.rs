@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use protocol::envelope::RouterId;
-use storage::kv::{Key, Read, Write};
+use storage::kv::{Found, Key, Read, Value, Write, take_pairs};
 use storage::request::RequestId;
 use storage::transaction::{Step, Transaction};
+
+use super::Asker;
 
 /// One transaction.
 #[derive(Debug)]
 pub(super) struct Running {
-    pub(super) router: RouterId,
+    pub(super) asker: Asker,
     pub(super) id: RequestId,
     pub(super) transaction: Transaction,
     /// What is planned.
@@ -23,9 +24,9 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn new(router: RouterId, id: RequestId, transaction: Transaction) -> Self {
+    pub(super) fn new(asker: Asker, id: RequestId, transaction: Transaction) -> Self {
         let basis = Basis::default();
-        Self { router, id, transaction, next: None, deposed: false, cut: false, basis }
+        Self { asker, id, transaction, next: None, deposed: false, cut: false, basis }
     }
 
     /// Whether a commit is what it waits for.
@@ -47,6 +48,11 @@ impl Basis {
         *self.version.get_or_insert(version) == version
     }
 
+    /// The version at which its transaction reads.
+    pub(super) fn version(&self) -> Option<u64> {
+        self.version
+    }
+
     /// Notes the keys that a commit depends on.
     pub(super) fn remember(&mut self, reads: &[Read]) {
         let conflicts = reads.iter().filter_map(|read| match read {
@@ -57,15 +63,72 @@ impl Basis {
     }
 }
 
-/// Which key was changed at which version.
+/// Which key was changed at which version, and what it was at each.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     version: u64,
+    /// By key, ascending by version; empty unless the store keeps them.
+    history: BTreeMap<Key, Vec<(u64, Option<Value>)>>,
+    keeps_history: bool,
     keys: BTreeMap<Key, u64>,
     ranges: Vec<(Key, Key, u64)>,
 }
 
 impl Changes {
+    /// Changes of a store whose transactions read at the version that they began at, whatever is committed meanwhile.
+    pub(super) fn with_history() -> Self {
+        Self { keeps_history: true, ..Self::default() }
+    }
+
+    /// Whether older versions can be read.
+    pub(super) fn keeps_history(&self) -> bool {
+        self.keeps_history
+    }
+
+    /// Reads as of a version.
+    pub(super) fn read_at(&self, version: u64, reads: &[Read]) -> Vec<Found> {
+        reads.iter().map(|read| self.read_one(version, read)).collect()
+    }
+
+    fn read_one(&self, version: u64, read: &Read) -> Found {
+        let at = |values: &Vec<(u64, Option<Value>)>| {
+            let known = values.iter().rev().find(|(since, _)| *since <= version);
+            known.and_then(|(_, value)| value.clone())
+        };
+        match read {
+            Read::Get { key, .. } => Found::Value(self.history.get(key).and_then(at)),
+            Read::Range { begin, end, .. } if begin >= end => Found::Pairs { pairs: Vec::new(), more: false },
+            Read::Range { begin, end, limit, bytes_max, reverse } => {
+                let range = self.history.range(begin.clone()..end.clone());
+                let pairs = range.filter_map(|(key, values)| {
+                    at(values).map(|value| Ok::<_, std::convert::Infallible>((key.clone(), value)))
+                });
+                let Ok(found) = if *reverse {
+                    take_pairs(pairs.rev(), *limit, *bytes_max)
+                } else {
+                    take_pairs(pairs, *limit, *bytes_max)
+                };
+                found
+            }
+        }
+    }
+
+    fn remember(&mut self, write: &Write) {
+        let version = self.version;
+        match write {
+            Write::Set(key, value) => {
+                self.history.entry(key.clone()).or_default().push((version, Some(value.clone())));
+            }
+            Write::Clear(key) => self.history.entry(key.clone()).or_default().push((version, None)),
+            Write::ClearRange(begin, end) if begin < end => {
+                for (_, values) in self.history.range_mut(begin.clone()..end.clone()) {
+                    values.push((version, None));
+                }
+            }
+            Write::ClearRange(..) => {}
+        }
+    }
+
     /// How many commits there were.
     pub(super) fn version(&self) -> u64 {
         self.version
@@ -75,6 +138,9 @@ impl Changes {
     pub(super) fn note(&mut self, writes: &[Write]) {
         self.version += 1;
         for write in writes {
+            if self.keeps_history {
+                self.remember(write);
+            }
             match write {
                 Write::Set(key, _) | Write::Clear(key) => {
                     self.keys.insert(key.clone(), self.version);

@@ -214,8 +214,10 @@ impl Links {
         let is_reached =
             dialled.node.is_some_and(|node| self.ready.get(&node).is_some_and(|by| *by != number));
         let is_of_table = dialled.node.is_some_and(|node| self.table.node(node).is_some()) && !is_reached;
+        // At its address is another node by now: its own table may be from before that, and nobody else may be left to tell.
+        let is_other = matches!(reason, Reason::OtherNode(_));
         if dialled.is_named {
-            if !is_of_table && !is_reached && dialled.node != Some(self.own) {
+            if (!is_of_table && !is_reached || is_other) && dialled.node != Some(self.own) {
                 dialled.node = None;
             }
         } else if !is_of_table {
