@@ -102,7 +102,9 @@ mod tests {
         };
         let mac = key.prove(&statement);
         assert!(key.holds(&statement, &mac));
-        assert!(!ClusterKey::new(b"another secret of one, as long as that is").unwrap().holds(&statement, &mac));
+        assert!(
+            !ClusterKey::new(b"another secret of one, as long as that is").unwrap().holds(&statement, &mac)
+        );
         let others = [
             Statement { prover: Prover::Acceptor, ..statement },
             Statement { dialler_nonce: &other, ..statement },

@@ -348,7 +348,8 @@ impl Links {
 
     fn accept(&mut self, wire: WireNumber, hands: &mut Hands<'_>) {
         let gateway = hands.shared.next_remote();
-        let link = Link::accept(hands.now, gateway, self.nonce());
+        let mut link = Link::accept(hands.now, self.nonce());
+        link.call_peer(gateway);
         let (is_ready, follows, wait, held) = (false, Epoch(0), None, VecDeque::new());
         self.accepted.insert(wire, Accepted { link, gateway, is_ready, follows, wait, held });
         hands.wires.arm(hands.world, wire, End::Acceptor, true);
