@@ -67,9 +67,15 @@ impl GatewayShard {
         let tenant = self.user_key(slot).tenant;
         for entry in list.iter().take(most) {
             let key = ConversationKey { tenant, conversation: entry.conversation };
-            let known = self.rooms.find(&key).is_some_and(|room| self.attachment_in(slot, room).is_some());
-            if !known && usize::from(self.slab[slot].attachments) < most {
-                self.joined(slot, &key, entry.head.saturating_sub(1));
+            let known = self.rooms.find(&key).and_then(|room| self.attachment_in(slot, room));
+            match known.map(|at| self.rooms.attachment_mut(at)) {
+                // It may have left and come back meanwhile: the event of its leaving, still to come, ends nothing then.
+                Some(attachment) if attachment.position() < entry.head => attachment.set_returned(),
+                Some(_) => {}
+                None if usize::from(self.slab[slot].attachments) < most => {
+                    self.joined(slot, &key, entry.head.saturating_sub(1));
+                }
+                None => {}
             }
         }
     }

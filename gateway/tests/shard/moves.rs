@@ -6,12 +6,14 @@ use std::sync::Arc;
 use gateway::shard::Completion;
 use protocol::envelope::{ToGateway, ToRouter};
 use protocol::error::{ErrorCode, Refusal};
+use protocol::event::{ContentV1, Role};
 use protocol::placement::NodeId;
 use ring::token::Token;
 use serde_json::{Value, json};
 
 use crate::cluster::{ids, send};
 use crate::fleet::{clustered, slot_of, slot_of_user, table, user_key};
+use crate::owner::draft;
 use crate::world::{World, token};
 
 fn ready() -> (World, Token) {
@@ -179,6 +181,22 @@ fn a_conversation_that_was_left_meanwhile_is_left_once_its_owner_says_so() {
     world.run();
     assert_eq!((world.shard.counters().attachments, world.owner.log("c").interest), (0, false));
     assert!(seqs(&world.hear(alice)).len() <= 1);
+}
+
+#[test]
+fn a_member_that_left_and_came_back_unheard_keeps_its_stream() {
+    let (mut world, alice) = ready();
+    world.owner.append("c", "bob", "before");
+    world.run();
+    world.down(1);
+    let joined = ContentV1::Joined { user: "alice", role: Role::Member };
+    for (id, content) in [("left", ContentV1::Left { user: "alice" }), ("joined", joined)] {
+        world.owner.append_draft("c", draft("c", "bob", id, content));
+    }
+    world.up(1);
+    world.owner.append("c", "bob", "after");
+    world.run();
+    assert_eq!(seqs(&world.hear(alice)), [1, 2, 3, 4]);
 }
 
 #[test]

@@ -100,8 +100,25 @@ impl View {
             return self.violation("persist, then acknowledge", details);
         }
         log.tell(seq);
+        if !duplicate {
+            self.in_order(conversation, pending.order, seq)?;
+        }
         coverage.hit(if duplicate { Mark::AckedDuplicate } else { Mark::Acked });
         sends.ack(SendKey { user: self.user, conversation, id }, seq, duplicate)
+    }
+
+    /// What a connection sends into a conversation, and what is stored of it as new, is stored in its order.
+    fn in_order(&mut self, conversation: ConversationId, order: u64, seq: u64) -> Result<(), Violation> {
+        let stored = self.stored.entry(conversation).or_default();
+        let before = stored.range(..order).next_back().is_none_or(|(_, before)| *before < seq);
+        let behind = stored.range(order..).next().is_none_or(|(_, behind)| seq < *behind);
+        stored.insert(order, seq);
+        if !before || !behind {
+            let details =
+                format!("{conversation:?}: send {order} of the connection is stored at {seq}: {stored:?}");
+            return Err(Violation::new("sends stay in order", details));
+        }
+        Ok(())
     }
 
     fn page(

@@ -19,6 +19,8 @@ pub(super) struct PendingSend {
     pub(super) ephemeral: bool,
     /// Where the log ended when it was sent, if the conversation was there.
     pub(super) head: Option<u64>,
+    /// Which of the connection's sends it is.
+    pub(super) order: u64,
 }
 
 /// A request that waits for its answer.
@@ -51,6 +53,9 @@ pub(super) struct View {
     positions: BTreeMap<ConversationId, u64>,
     pub(super) sends: BTreeMap<ClientId, PendingSend>,
     pub(super) requests: BTreeMap<i64, Request>,
+    /// By conversation: the sends that were stored as new, by their order, and where.
+    pub(super) stored: BTreeMap<ConversationId, BTreeMap<u64, u64>>,
+    sent: u64,
     refreshes: usize,
     welcomed: bool,
 }
@@ -64,6 +69,8 @@ impl View {
             positions: BTreeMap::new(),
             sends: BTreeMap::new(),
             requests: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            sent: 0,
             refreshes: 0,
             welcomed: false,
         }
@@ -94,11 +101,13 @@ impl View {
             Asked::Hello { cursors, .. } => self.cursors = cursors.iter().copied().collect(),
             Asked::Send { id, conversation, content, ephemeral } => {
                 let head = log(*conversation).and_then(Log::known_head);
+                self.sent += 1;
                 let pending = PendingSend {
                     conversation: *conversation,
                     content: content.clone(),
                     ephemeral: *ephemeral,
                     head,
+                    order: self.sent,
                 };
                 let twice = self.sends.insert(*id, pending);
                 assert!(twice.is_none(), "a client has an id under way once a connection");
