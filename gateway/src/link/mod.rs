@@ -198,6 +198,11 @@ impl Link {
         self.end(common, if rejected { Reason::Rejected } else { Reason::Socket(error) });
     }
 
+    /// The owner ends the link: the peer does not take what it must be told.
+    pub fn give_up(&mut self, common: &mut Common) {
+        self.end(common, Reason::Stalled);
+    }
+
     /// The words that the peer has not taken, for whoever finds them another way: at the dialling end, once the link is over.
     pub fn untaken(&mut self, node: NodeId) -> Vec<(RouterId, ToRouter)> {
         self.words.give_back(node)

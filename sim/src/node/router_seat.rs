@@ -132,6 +132,7 @@ impl RouterSeat {
                         returned.completions.push(Completion::RouterFull(to, envelope));
                     }
                 }
+                Operation::Cut(gateway) => unreachable!("{gateway:?} is no gateway shard of another node"),
                 Operation::Store(id, request) => {
                     world.record("store", id.0, &kind_of(&request).to_le_bytes());
                     if let Err(request) = outside.store.submit(world, self.id, id, request) {
