@@ -84,6 +84,8 @@ pub struct Counters {
     pub slots_gained: u64,
     /// Gateway shards of other nodes that ended.
     pub gateways_gone: u64,
+    /// Gateway shards of other nodes that were given up because they did not take what they had to be told.
+    pub gateways_cut: u64,
 
     /// Slots owned now.
     pub slots_owned: u64,

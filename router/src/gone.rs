@@ -39,9 +39,14 @@ impl RouterShard {
         // Whoever never spoke has nothing here.
         if self.outgoing.lose(gateway) {
             self.counters.gateways_gone += 1;
-            self.behind.lose(gateway);
-            self.sweep.again = true;
+            self.forget_gateway(gateway);
         }
+    }
+
+    /// The same for one that was given up.
+    pub(crate) fn forget_gateway(&mut self, gateway: GatewayId) {
+        self.behind.lose(gateway);
+        self.sweep.again = true;
     }
 
     /// Searches on.

@@ -99,6 +99,9 @@ pub enum Operation {
     ToGateway(GatewayId, ToGateway),
     /// Put an envelope into a router shard's mailbox, or give it back.
     ToRouter(RouterId, ToRouter),
+    /// End the link of this gateway shard of another node: it does not take what it must be told. Until it is told to be gone, which follows
+    /// from the link's end, it is neither heard nor told anything; it announces itself anew under another number.
+    Cut(GatewayId),
     /// Hand a request to the store's driver, or give it back.
     Store(RequestId, Request),
 }

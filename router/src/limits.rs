@@ -81,6 +81,11 @@ pub(crate) const ANNOUNCEMENTS_A_ROUND: usize = 1_024;
 
 /// Required envelopes that wait for room: soft.
 pub(crate) const RETURNED_SOFT: usize = 8_192;
+/// Required envelopes that wait for one gateway shard of another node: past it the shard gives that one up. More than a gateway shard asks
+/// of a router shard at a time (twice its `router_queue_max`), so that no answers alone are too many for one that is only slow.
+pub(crate) const REMOTE_RETURNED_MAX: usize = 2 * RETURNED_SOFT;
+/// How many of these count for [`RETURNED_SOFT`] at most: one that is slow keeps nobody from being heard, many together do.
+pub(crate) const REMOTE_SHARE: usize = RETURNED_SOFT / 8;
 /// Required envelopes tried again at once, a destination.
 pub(crate) const RETURNED_A_ROUND: usize = 256;
 /// Heads tried at once, a gateway shard.
@@ -132,4 +137,6 @@ const _: () = assert!(RECENT_EVENTS_MAX <= PAGE_EVENTS_MAX as usize);
 const _: () = assert!(EVENT_BYTES_MAX <= RECENT_BYTES_MAX && RECENT_BYTES_MAX <= PAGE_BYTES_MAX);
 const _: () = assert!(CREATE_MEMBERS_MAX < APPENDS_MAX && CREATE_MEMBERS_MAX < ANNOUNCEMENTS_SOFT);
 const _: () = assert!(WAITING_OF_ONE_MAX <= WAITING_SOFT && APPENDS_OF_ONE_MAX <= APPENDS_SOFT);
+const _: () = assert!(BATCH_EVENTS_MAX * APPENDS_IN_FLIGHT_MAX < REMOTE_RETURNED_MAX);
+const _: () = assert!(RETURNED_A_ROUND < REMOTE_SHARE && 2 * REMOTE_SHARE < RETURNED_SOFT);
 const _: () = assert!(TYPING_EVERY_MS < TYPING_OVER_MS);

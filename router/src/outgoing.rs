@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use protocol::envelope::{GatewayId, RouterId, ToGateway, ToRouter};
 
 use crate::Operation;
-use crate::limits::{RETRY_MS, RETURNED_A_ROUND, UNOWNED_MAX};
+use crate::limits::{REMOTE_RETURNED_MAX, REMOTE_SHARE, RETRY_MS, RETURNED_A_ROUND, UNOWNED_MAX};
 use crate::shrink;
 
 /// What waits for one mailbox.
@@ -24,18 +24,33 @@ struct Held<E> {
 struct Returned<D, E> {
     held: BTreeMap<D, Held<E>>,
     count: usize,
+    /// The same, but of no mailbox more than its share.
+    weight: usize,
+    share: usize,
 }
 
 impl<D: Ord + Copy, E> Returned<D, E> {
-    const fn new() -> Self {
-        Self { held: BTreeMap::new(), count: 0 }
+    const fn new(share: usize) -> Self {
+        Self { held: BTreeMap::new(), count: 0, weight: 0, share }
+    }
+
+    /// How many wait for one mailbox.
+    fn len(&self, to: D) -> usize {
+        self.held.get(&to).map_or(0, |held| held.envelopes.len())
+    }
+
+    /// One more waits, of so many for its mailbox.
+    fn add(&mut self, len: usize) {
+        self.count += 1;
+        self.weight += usize::from(len <= self.share);
     }
 
     /// Gives the envelope back when it may go now; otherwise it waits behind those that do.
     fn pass(&mut self, to: D, envelope: E) -> Option<E> {
         let Some(held) = self.held.get_mut(&to) else { return Some(envelope) };
         held.envelopes.push_back(envelope);
-        self.count += 1;
+        let len = held.envelopes.len();
+        self.add(len);
         None
     }
 
@@ -45,7 +60,8 @@ impl<D: Ord + Copy, E> Returned<D, E> {
         held.retry_at = now_ms + RETRY_MS;
         held.envelopes.insert(held.came_back, envelope);
         held.came_back += 1;
-        self.count += 1;
+        let len = held.envelopes.len();
+        self.add(len);
     }
 
     /// A round begins: what comes back from now on goes to the front again. Gives what is to be tried now.
@@ -54,7 +70,9 @@ impl<D: Ord + Copy, E> Returned<D, E> {
         for (&to, held) in &mut self.held {
             held.came_back = 0;
             if now_ms >= held.retry_at {
-                let some = held.envelopes.len().min(RETURNED_A_ROUND);
+                let len = held.envelopes.len();
+                let some = len.min(RETURNED_A_ROUND);
+                self.weight -= len.min(self.share) - (len - some).min(self.share);
                 again.extend(held.envelopes.drain(..some).map(|envelope| (to, envelope)));
                 held.retry_at = now_ms + RETRY_MS;
             }
@@ -67,13 +85,17 @@ impl<D: Ord + Copy, E> Returned<D, E> {
     /// Puts an envelope behind those that wait for the same mailbox, as if that had just been full.
     fn postpone(&mut self, to: D, envelope: E, now_ms: u64) {
         let fresh = || Held { envelopes: VecDeque::new(), came_back: 0, retry_at: now_ms + RETRY_MS };
-        self.held.entry(to).or_insert_with(fresh).envelopes.push_back(envelope);
-        self.count += 1;
+        let held = self.held.entry(to).or_insert_with(fresh);
+        held.envelopes.push_back(envelope);
+        let len = held.envelopes.len();
+        self.add(len);
     }
 
     /// Takes out all that waits for one mailbox.
     fn drop_all(&mut self, to: D) {
-        self.count -= self.held.remove(&to).map_or(0, |held| held.envelopes.len());
+        let len = self.held.remove(&to).map_or(0, |held| held.envelopes.len());
+        self.count -= len;
+        self.weight -= len.min(self.share);
     }
 
     fn deadline(&self) -> Option<u64> {
@@ -81,7 +103,9 @@ impl<D: Ord + Copy, E> Returned<D, E> {
     }
 
     fn invariants(&self) {
-        assert_eq!(self.held.values().map(|held| held.envelopes.len()).sum::<usize>(), self.count);
+        let lens = || self.held.values().map(|held| held.envelopes.len());
+        assert_eq!(lens().sum::<usize>(), self.count);
+        assert_eq!(lens().map(|len| len.min(self.share)).sum::<usize>(), self.weight);
         assert!(self.held.values().all(|held| held.came_back <= held.envelopes.len()));
     }
 }
@@ -90,12 +114,19 @@ impl<D: Ord + Copy, E> Returned<D, E> {
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     operations: VecDeque<Operation>,
+    /// For gateway shards of this process, and the API.
     gateways: Returned<GatewayId, ToGateway>,
+    /// For gateway shards of other nodes.
+    remotes: Returned<GatewayId, ToGateway>,
     routers: Returned<RouterId, ToRouter>,
     /// What waits for a slot without an owner to get one.
     unowned: VecDeque<ToRouter>,
     /// Gateway shards of other nodes that have spoken and are not gone: their numbers are never used again.
     living: BTreeSet<GatewayId>,
+    /// Those that were given up, until they are gone.
+    cut: BTreeSet<GatewayId>,
+    /// Of these, those that the shard does not know of.
+    fresh_cut: Vec<GatewayId>,
 }
 
 impl Outgoing {
@@ -103,27 +134,61 @@ impl Outgoing {
     pub(crate) const fn new() -> Self {
         Self {
             operations: VecDeque::new(),
-            gateways: Returned::new(),
-            routers: Returned::new(),
+            gateways: Returned::new(usize::MAX),
+            remotes: Returned::new(REMOTE_SHARE),
+            routers: Returned::new(usize::MAX),
             unowned: VecDeque::new(),
             living: BTreeSet::new(),
+            cut: BTreeSet::new(),
+            fresh_cut: Vec::new(),
         }
     }
 
-    /// A gateway shard speaks.
-    pub(crate) fn meet(&mut self, gateway: GatewayId) {
-        if gateway.is_remote() {
+    /// A gateway shard speaks. False: it was given up, and what it says is not heard.
+    pub(crate) fn meet(&mut self, gateway: GatewayId) -> bool {
+        if !gateway.is_remote() {
+            return true;
+        }
+        let is_heard = self.cut.is_empty() || !self.cut.contains(&gateway);
+        if is_heard {
             self.living.insert(gateway);
         }
+        is_heard
     }
 
     /// A gateway shard of another node is gone. False: it never spoke.
     pub(crate) fn lose(&mut self, gateway: GatewayId) -> bool {
-        self.gateways.drop_all(gateway);
+        self.forget(gateway);
+        let was_cut = self.cut.remove(&gateway);
+        self.living.remove(&gateway) || was_cut
+    }
+
+    fn forget(&mut self, gateway: GatewayId) {
+        self.remotes.drop_all(gateway);
         let is_for =
             |operation: &Operation| matches!(operation, Operation::ToGateway(to, _) if *to == gateway);
         self.operations.retain(|operation| !is_for(operation));
-        self.living.remove(&gateway)
+    }
+
+    /// Gives a gateway shard of another node up when it has left more than its bound: what it asked it asks again, and what it must be
+    /// told is found out, once it has announced itself anew.
+    fn cut_if_over(&mut self, gateway: GatewayId) {
+        if gateway.is_remote() && self.remotes.len(gateway) > REMOTE_RETURNED_MAX {
+            self.forget(gateway);
+            self.living.remove(&gateway);
+            self.cut.insert(gateway);
+            self.fresh_cut.push(gateway);
+            self.push(Operation::Cut(gateway));
+        }
+    }
+
+    /// The next that was given up, for the shard to forget.
+    pub(crate) fn take_cut(&mut self) -> Option<GatewayId> {
+        self.fresh_cut.pop()
+    }
+
+    fn side(&mut self, gateway: GatewayId) -> &mut Returned<GatewayId, ToGateway> {
+        if gateway.is_remote() { &mut self.remotes } else { &mut self.gateways }
     }
 
     /// True unless the gateway shard is gone.
@@ -143,17 +208,23 @@ impl Outgoing {
 
     /// How many required envelopes wait for room.
     pub(crate) fn returned(&self) -> usize {
-        self.gateways.count + self.routers.count
+        self.gateways.count + self.remotes.count + self.routers.count
     }
 
-    /// How many of them are for gateway shards.
+    /// The same, but of each gateway shard of another node no more than its share.
+    pub(crate) fn returned_weight(&self) -> usize {
+        self.returned_to_gateways() + self.routers.count
+    }
+
+    /// How many of them are for gateway shards, of each of another node no more than its share.
     pub(crate) fn returned_to_gateways(&self) -> usize {
-        self.gateways.count
+        self.gateways.count + self.remotes.weight
     }
 
     /// True when this gateway shard's mailbox has room as far as is known: nothing waits for it.
     pub(crate) fn is_open(&self, gateway: GatewayId) -> bool {
-        !self.gateways.held.contains_key(&gateway)
+        let returned = if gateway.is_remote() { &self.remotes } else { &self.gateways };
+        !returned.held.contains_key(&gateway)
     }
 
     /// Any operation, at once.
@@ -166,8 +237,9 @@ impl Outgoing {
         if !self.reaches(gateway) {
             return;
         }
-        if let Some(envelope) = self.gateways.pass(gateway, envelope) {
-            self.push(Operation::ToGateway(gateway, envelope));
+        match self.side(gateway).pass(gateway, envelope) {
+            Some(envelope) => self.push(Operation::ToGateway(gateway, envelope)),
+            None => self.cut_if_over(gateway),
         }
     }
 
@@ -204,7 +276,7 @@ impl Outgoing {
         here: RouterId,
         owner: impl Fn(&ToRouter) -> RouterId,
     ) -> Vec<ToRouter> {
-        let old = std::mem::replace(&mut self.routers, Returned::new());
+        let old = std::mem::replace(&mut self.routers, Returned::new(usize::MAX));
         let mut rest: Vec<ToRouter> = std::mem::take(&mut self.unowned).into();
         let mut own = Vec::new();
         // What came back in this round stays before what has yet to do so.
@@ -233,7 +305,8 @@ impl Outgoing {
         if !self.reaches(gateway) {
             return;
         }
-        self.gateways.came_back(gateway, envelope, now_ms);
+        self.side(gateway).came_back(gateway, envelope, now_ms);
+        self.cut_if_over(gateway);
     }
 
     /// A router shard's mailbox was full.
@@ -247,7 +320,8 @@ impl Outgoing {
 
     /// A round of operations begins: tries again what is due.
     pub(crate) fn begin_round(&mut self, now_ms: u64) {
-        for (gateway, envelope) in self.gateways.begin_round(now_ms) {
+        let gateways = self.gateways.begin_round(now_ms).into_iter();
+        for (gateway, envelope) in gateways.chain(self.remotes.begin_round(now_ms)) {
             self.push(Operation::ToGateway(gateway, envelope));
         }
         for (router, envelope) in self.routers.begin_round(now_ms) {
@@ -257,7 +331,8 @@ impl Outgoing {
 
     /// When something is to be tried again.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        [self.gateways.deadline(), self.routers.deadline()].into_iter().flatten().min()
+        let deadlines = [self.gateways.deadline(), self.remotes.deadline(), self.routers.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Gives back memory that a storm took.
@@ -268,12 +343,14 @@ impl Outgoing {
     /// Asserts that the sums are right.
     pub(crate) fn invariants(&self) {
         self.gateways.invariants();
+        self.remotes.invariants();
         self.routers.invariants();
         assert!(self.unowned.len() <= UNOWNED_MAX);
-        assert!(
-            self.gateways.held.keys().all(|&gateway| self.reaches(gateway)),
-            "nothing waits for the gone"
-        );
+        assert!(self.remotes.held.keys().all(|gateway| self.living.contains(gateway)), "of the living");
+        assert!(self.remotes.held.keys().all(|&gateway| self.remotes.len(gateway) <= REMOTE_RETURNED_MAX));
+        assert!(self.gateways.held.keys().all(|gateway| !gateway.is_remote()));
+        assert!(self.cut.is_disjoint(&self.living));
+        assert!(self.fresh_cut.is_empty(), "the shard has forgotten them");
         assert!(!self.routers.held.contains_key(&RouterId::NOBODY));
     }
 }

@@ -198,7 +198,9 @@ impl RouterShard {
     /// Tells those who missed something where the log ends now.
     pub(crate) fn flush_heads(&mut self) {
         let outgoing = &self.outgoing;
-        let told = self.behind.take(self.now.monotonic_ms, |gateway| outgoing.is_open(gateway));
+        let told = self
+            .behind
+            .take(self.now.monotonic_ms, |gateway| outgoing.reaches(gateway) && outgoing.is_open(gateway));
         for (gateway, place) in told {
             let conversation = &self.conversations[place];
             let head = ToGateway::Head { conversation: conversation.key(), head: conversation.head };

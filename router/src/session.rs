@@ -144,7 +144,7 @@ impl RouterShard {
 
     /// True when somebody is to be told of a membership, and there is room to.
     pub(crate) fn announces(&self) -> bool {
-        !self.announcements.is_empty() && self.outgoing.returned() < RETURNED_SOFT
+        !self.announcements.is_empty() && self.outgoing.returned_weight() < RETURNED_SOFT
     }
 
     /// Tells the owners of users what became of memberships, some at a time and only while there is room.

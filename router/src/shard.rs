@@ -184,8 +184,9 @@ impl RouterShard {
     }
 
     pub(crate) fn envelope(&mut self, request: ToRouter) {
-        if let Some(gateway) = request.gateway() {
-            self.outgoing.meet(gateway);
+        if request.gateway().is_some_and(|gateway| !self.outgoing.meet(gateway)) {
+            // Its link is ending, and it asks again over the next one.
+            return;
         }
         match request {
             ToRouter::Attach { caller, actor, items } => self.attach(caller, actor, &items),
@@ -299,6 +300,10 @@ impl RouterShard {
     }
 
     fn settle(&mut self) {
+        while let Some(gateway) = self.outgoing.take_cut() {
+            self.counters.gateways_cut += 1;
+            self.forget_gateway(gateway);
+        }
         while let Some(place) = self.touched.pop() {
             self.conversations.settle(place);
         }
@@ -426,7 +431,7 @@ impl RouterShard {
         assert!(self.reads.len() <= READS_MAX);
         // Each request that is under way, and nothing else, can still become an answer that finds no room.
         let answers = RETURNED_SOFT + WAITING_MAX + APPENDS_MAX + READS_MAX + ATTACHES_MAX + OPENINGS_MAX;
-        assert!(self.outgoing.returned() <= 4 * answers);
+        assert!(self.outgoing.returned_weight() <= 4 * answers);
         assert_eq!(self.conversations.waiting(), self.waiting);
         assert_eq!(self.conversations.append_load(), (self.appends, self.append_bytes));
         for (gateway, place) in self.behind.iter() {

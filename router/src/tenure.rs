@@ -63,8 +63,10 @@ impl RouterShard {
             && let Some(caller) = request::asker(&request)
             && request::slots(&request).any(stale)
         {
-            self.outgoing.meet(caller.gateway);
-            return self.misplace(caller);
+            if self.outgoing.meet(caller.gateway) {
+                self.misplace(caller);
+            }
+            return;
         }
         self.envelope(request);
     }
@@ -94,7 +96,7 @@ impl RouterShard {
     /// turns at most. Over the bound, or when nobody has the slot and too much waits for that, it is dropped.
     fn pass_on(&mut self, envelope: ToRouter) {
         let Some(slot) = envelope.slot() else { return };
-        if self.outgoing.returned() >= RETURNED_SOFT {
+        if self.outgoing.returned_weight() >= RETURNED_SOFT {
             self.counters.passed_on_dropped += 1;
             return;
         }

@@ -290,6 +290,13 @@ impl Outgoing {
         pushed.map_err(|(_, envelope)| envelope)
     }
 
+    /// Has the link of a gateway shard of another node ended, by the core that has it. One that is gone has none.
+    pub(super) fn cut(&mut self, gateway: GatewayId) {
+        let Some(Remote { core, gauge }) = self.remote(gateway) else { return };
+        gauge.cut();
+        self.links[usize::from(core)].wake();
+    }
+
     fn remote(&mut self, gateway: GatewayId) -> Option<Remote> {
         let gone = self.remotes.gone();
         if gone != self.gone {
@@ -396,6 +403,21 @@ mod tests {
             assert_eq!(accepted(gateway, &exchange, required), 4);
             assert_eq!(accepted(gateway, &exchange, typing), 0);
         }
+    }
+
+    #[test]
+    fn a_gateway_shard_that_is_given_up_is_marked_for_the_core_with_its_link() {
+        let (api, _inbox) = mpsc::channel(1);
+        let exchange = exchange(1, api);
+        let [given_up, other] = [exchange.remotes().number(), exchange.remotes().number()];
+        for gateway in [given_up, other] {
+            exchange.remotes().insert(gateway, Remote { core: 0, gauge: Arc::default() });
+        }
+        exchange.outgoing().cut(given_up);
+        let is_cut = |gateway| exchange.remotes().get(gateway).map(|remote| remote.gauge.is_cut());
+        assert_eq!((is_cut(given_up), is_cut(other)), (Some(true), Some(false)));
+        exchange.remotes().remove(given_up);
+        exchange.outgoing().cut(given_up);
     }
 
     #[test]

@@ -411,6 +411,7 @@ impl Core {
             match operation {
                 router::Operation::ToGateway(to, envelope) => self.deliver_to_gateway(now, to, envelope),
                 router::Operation::ToRouter(to, envelope) => self.deliver_to_router(to, envelope),
+                router::Operation::Cut(gateway) => self.parts.outgoing.cut(gateway),
                 router::Operation::Store(request, content) => {
                     let Parts { store, node, number, .. } = &self.parts;
                     // A node without a store owns nothing, and so asks for nothing.

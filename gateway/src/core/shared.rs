@@ -95,6 +95,8 @@ pub(super) struct Gauge {
     envelopes: AtomicUsize,
     /// Bytes in the link's output.
     bytes: AtomicUsize,
+    /// A router shard has given the shard up: the link is to end.
+    cut: AtomicBool,
 }
 
 /// The bounds of what a [`Gauge`] measures.
@@ -120,6 +122,15 @@ impl Gauge {
     /// An envelope has reached the link's output, or was dropped.
     pub(super) fn took(&self) {
         self.envelopes.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Says that the link is to end.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
     }
 
     pub(super) fn set_bytes(&self, bytes: usize) {

@@ -204,9 +204,9 @@ impl Link {
         self.end(common, if rejected { Reason::Rejected } else { Reason::Socket(error) });
     }
 
-    /// The peer follows a table that this node can't find: the link ends.
-    pub fn ahead(&mut self, common: &mut Common) {
-        self.end(common, Reason::Ahead);
+    /// The owner ends the link: the peer does not take what it must be told, or follows a table that can't be found.
+    pub fn give_up(&mut self, common: &mut Common, reason: Reason) {
+        self.end(common, reason);
     }
 
     /// The words that the peer has not taken, for whoever finds them another way: at the dialling end, once the link is over.

@@ -15,9 +15,10 @@ const LOOKED_AT_MAX: u32 = 2_048;
 const TOLD_MAX: usize = 256;
 /// Milliseconds after which it is looked again whether owners are as busy.
 const PAUSE_MS: u64 = 5;
-/// Milliseconds that sessions, each of which is a request, wait for owners that have much to answer. A piece goes even then: while its
-/// owner does not know it, a session hears nothing of what its user joins, and the user is offline.
-const SESSIONS_PAUSE_MS: u64 = 50;
+/// Milliseconds that all wait for a busy owner, and sessions, each of which is a request, for owners that have much to answer. A piece
+/// goes even then: one slow owner is not to keep others from what they must know, and while its owner does not know it, a session hears
+/// nothing of what its user joins, and the user is offline.
+const PAUSE_MS_MAX: u64 = 50;
 /// Milliseconds after which watches are told: they are no requests, and an owner that does not know yet that it is one forgets them.
 const WATCHES_AFTER_MS: u64 = 500;
 /// Milliseconds over which all sessions are told of again, and those between two pieces of that.
@@ -44,7 +45,8 @@ impl Cursor {
     fn add(&mut self, slots: &SlotSet, begin_ms: u64) {
         if !slots.is_empty() {
             self.next.unite(slots);
-            self.begin_ms = begin_ms;
+            // What comes again and again must not postpone it again and again.
+            self.begin_ms = if self.waits { self.begin_ms.min(begin_ms) } else { begin_ms };
             self.waits = true;
         }
     }
@@ -87,7 +89,7 @@ pub(super) struct Announcements {
     /// Where all sessions are being told of again, whatever their slots.
     everybody: Option<u32>,
     everybody_ms: u64,
-    /// Since when sessions wait.
+    /// Since when something waits for owners.
     paused_ms: Option<u64>,
     due_ms: Option<u64>,
 }
@@ -131,12 +133,13 @@ impl GatewayShard {
         if announcements.due_ms.is_none_or(|due_ms| due_ms > now_ms) {
             return;
         }
-        if self.owners.are_busy() {
+        let paused_ms = *announcements.paused_ms.get_or_insert(now_ms);
+        let is_pause = now_ms < paused_ms + PAUSE_MS_MAX;
+        if is_pause && self.owners.are_busy() {
             announcements.due_ms = Some(now_ms + PAUSE_MS);
             return;
         }
-        let paused_ms = *announcements.paused_ms.get_or_insert(now_ms);
-        let are_held_up = self.owners.are_laden() && now_ms < paused_ms + SESSIONS_PAUSE_MS;
+        let are_held_up = is_pause && self.owners.are_laden();
         if !are_held_up {
             announcements.paused_ms = None;
         }

@@ -119,6 +119,9 @@ impl GatewayShard {
         if self.slab[slot].flags.take(Flag::Welcomed) {
             self.counters.sessions -= 1;
         }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.held_up.forget(slot);
+        }
         self.openings.remove(&slot);
         self.syncs.remove(&slot);
         self.detach_all(slot);

@@ -11,6 +11,8 @@ use router::shrink;
 
 use super::GatewayShard;
 use super::announce::Announcements;
+use super::connection::Flag;
+use super::pressure::HeldUp;
 use super::requests::{Request, Requests, UNAVAILABLE, answer_of, refused};
 use super::settings::Settings;
 use super::slots::SlotSet;
@@ -45,6 +47,7 @@ pub(super) struct Cluster {
     /// When what was misplaced is asked again, though there be no newer table.
     pub(super) settle_ms: Option<u64>,
     pub(super) held: VecDeque<Held>,
+    pub(super) held_up: HeldUp,
     /// Answers of the shard itself, to be taken at the end of the completion in hand.
     answers: VecDeque<ToGateway>,
     to_api: VecDeque<ToGateway>,
@@ -66,6 +69,7 @@ impl Cluster {
                 unsettled: SlotSet::default(),
                 settle_ms: None,
                 held: VecDeque::new(),
+                held_up: HeldUp::default(),
                 answers: VecDeque::new(),
                 to_api: VecDeque::new(),
                 of_api: 0,
@@ -122,6 +126,7 @@ impl Cluster {
 
     pub(super) fn trim(&mut self) {
         self.requests.trim();
+        self.held_up.trim();
         shrink::queue(&mut self.held);
         shrink::queue(&mut self.answers);
         shrink::queue(&mut self.to_api);
@@ -183,10 +188,9 @@ impl GatewayShard {
         let owner = self.owners.owner_of(slot);
         let Some(cluster) = &mut self.cluster else { return };
         let now_ms = self.now.monotonic_ms;
-        // The API is not held up as a client is.
-        let flood = caller.gateway == GatewayId::API && self.owners.is_overrun(slot);
-        if flood || cluster.is_given_up(owner, now_ms) {
+        if self.owners.is_overrun(slot) || cluster.is_given_up(owner, now_ms) {
             cluster.answers.push_back(refused(&envelope, caller, UNAVAILABLE));
+            self.begins_not(&envelope);
             return;
         }
         cluster.of_api += usize::from(caller.gateway == GatewayId::API);
@@ -194,6 +198,15 @@ impl GatewayShard {
         let which = cluster.requests.add(Request::new(envelope, slot, deadline_ms));
         self.owners.keep(slot);
         self.send_request(which);
+    }
+
+    /// Of a session that its owner was not asked for, the owner need not be told the end.
+    fn begins_not(&mut self, envelope: &ToRouter) {
+        if let ToRouter::SessionOpen { caller, again: false, .. } = envelope
+            && let Some(slot) = self.registered(caller.connection)
+        {
+            self.slab[slot].flags.clear(Flag::Registered);
+        }
     }
 
     /// True when what is for a slot may go to its owner.
@@ -234,8 +247,16 @@ impl GatewayShard {
     }
 
     /// What is no request: sent, or held while the slot is unsettled. To a node out of reach only marks are kept: of all else it is
-    /// told anew what is true by then.
+    /// told anew what is true by then. To an owner that is overrun nobody says that he types, and who says anything else waits.
     pub(super) fn say(&mut self, slot: Slot, envelope: ToRouter) {
+        if self.owners.is_overrun(slot) {
+            if matches!(envelope, ToRouter::Typing { .. }) {
+                return;
+            }
+            if let Some(cluster) = &mut self.cluster {
+                cluster.held_up.overrun(slot);
+            }
+        }
         if self.is_open(slot) {
             self.owners.push(slot, envelope);
             return;

@@ -76,7 +76,7 @@ pub struct Counters {
     pub reasked: u64,
     /// Answers that said that the owner asked is none.
     pub misplaced: u64,
-    /// Requests that the shard refused itself since nobody answered.
+    /// Requests that the shard refused itself since nobody answered, or too many waited for the same owner.
     pub patience_over: u64,
     /// Answers that came when a request was answered, or asked again, already.
     pub late_answers: u64,

@@ -33,7 +33,11 @@ impl GatewayShard {
                 self.close(slot, CloseCode::MISUSE, "hello was said already");
             }
             _ => match admitted {
-                Ok(()) => self.request(slot, frame),
+                Ok(()) => {
+                    self.begin_frame();
+                    self.request(slot, frame);
+                    self.end_frame(slot);
+                }
                 Err(retry_after_ms) => {
                     let refusal = Refusal::retry(ErrorCode::RateLimited, "too many frames", retry_after_ms);
                     let (reference, id) = names(frame);

@@ -19,6 +19,7 @@ mod membership;
 mod moves;
 mod outbox;
 mod owners;
+mod pressure;
 pub(crate) mod random;
 mod reading;
 mod requests;
@@ -401,11 +402,15 @@ impl GatewayShard {
         // While an owner is congested no client is read: what still comes is an end or a silence, a pull, an unwatch of each
         // connection, and a detach of each of its rooms.
         let of_connection = 4 + self.settings.limits.conversations_attached as usize;
-        // In a cluster, what was kept may all wait at once.
-        let of_cluster = if self.cluster.is_some() { 2 * self.settings.router_queue_max as usize } else { 0 };
+        // In a cluster clients are read for longer, and what was kept may all wait at once.
+        let of_cluster = self
+            .cluster
+            .as_deref()
+            .map_or(0, |cluster| 4 * self.settings.router_queue_max as usize + cluster.kept().count());
         self.owners.invariants(self.slab.end() as usize * of_connection + of_cluster);
         if let Some(cluster) = &self.cluster {
             cluster.invariants();
+            cluster.held_up.invariants(|slot| self.slab[slot].is_reading());
             self.owners.kept_invariants(cluster.kept());
         }
         let seated = self.slab.iter().filter(|(_, connection)| connection.flags.has(Flag::Seated)).count();

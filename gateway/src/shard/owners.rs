@@ -37,8 +37,8 @@ pub(super) struct Owners {
     waiting: usize,
     blocked: usize,
     congested_owners: usize,
-    /// Owners of which so much is kept that they are congested.
-    congested_kept: usize,
+    /// One of them is no longer overrun, or they are all new: whoever waits for that may look again.
+    eased: bool,
 }
 
 impl Owners {
@@ -52,16 +52,7 @@ impl Owners {
             |id: &RouterId| Owner { id: *id, waiting: VecDeque::new(), blocked: false, up: true, kept: 0 };
         let owners = ids.iter().map(owner).collect();
         let congested = congested.max(1) as usize;
-        Self {
-            owners,
-            places,
-            congested,
-            next: 0,
-            waiting: 0,
-            blocked: 0,
-            congested_owners: 0,
-            congested_kept: 0,
-        }
+        Self { owners, places, congested, next: 0, waiting: 0, blocked: 0, congested_owners: 0, eased: true }
     }
 
     fn place_of(&self, slot: Slot) -> usize {
@@ -141,22 +132,37 @@ impl Owners {
     /// One thing more is kept for the owner of a slot.
     pub(super) fn keep(&mut self, slot: Slot) {
         let place = self.place_of(slot);
-        let owner = &mut self.owners[place];
-        owner.kept += 1;
-        self.congested_kept += usize::from(owner.kept == self.congested);
+        self.owners[place].kept += 1;
     }
 
     /// One thing less is.
     pub(super) fn let_go(&mut self, slot: Slot) {
         let place = self.place_of(slot);
         let owner = &mut self.owners[place];
-        self.congested_kept -= usize::from(owner.kept == self.congested);
+        self.eased |= owner.kept == 2 * self.congested;
         owner.kept -= 1;
     }
 
-    /// True when twice as much is kept for the owner of a slot as makes it congested.
+    /// True when twice as much is kept for the owner of a slot, or waits for it, as makes it congested.
     pub(super) fn is_overrun(&self, slot: Slot) -> bool {
-        self.owners[self.place_of(slot)].kept >= 2 * self.congested
+        let owner = &self.owners[self.place_of(slot)];
+        owner.kept.max(owner.waiting.len()) >= 2 * self.congested
+    }
+
+    /// True when one of them may have ceased to be overrun since this was asked last.
+    pub(super) const fn take_eased(&mut self) -> bool {
+        core::mem::replace(&mut self.eased, false)
+    }
+
+    /// The same without asking.
+    pub(super) const fn has_eased(&self) -> bool {
+        self.eased
+    }
+
+    /// True when four times as much waits for one of them as makes it congested, and `more`.
+    pub(super) fn are_flooded(&self, more: usize) -> bool {
+        let most = 4 * self.congested + more;
+        self.waiting >= most && self.owners.iter().any(|owner| owner.waiting.len() >= most)
     }
 
     /// True when half as much waits for an owner as makes it congested.
@@ -180,8 +186,9 @@ impl Owners {
             owner.waiting = stay;
             taken.extend(out);
             self.waiting -= before - owner.waiting.len();
-            let was = before >= self.congested;
-            self.congested_owners -= usize::from(was && owner.waiting.len() < self.congested);
+            let fell_below = |most| before >= most && owner.waiting.len() < most;
+            self.congested_owners -= usize::from(fell_below(self.congested));
+            self.eased |= fell_below(2 * self.congested);
         }
         taken
     }
@@ -206,6 +213,7 @@ impl Owners {
             {
                 self.waiting -= 1;
                 self.congested_owners -= usize::from(owner.waiting.len() + 1 == self.congested);
+                self.eased |= owner.waiting.len() + 1 == 2 * self.congested;
                 return Some((owner.id, envelope));
             }
             self.next = (at + 1) % self.owners.len();
@@ -215,7 +223,7 @@ impl Owners {
 
     /// True when so much waits for one of them that no more should be read from clients.
     pub(super) fn are_congested(&self) -> bool {
-        self.congested_owners + self.congested_kept > 0
+        self.congested_owners > 0
     }
 
     /// True when a mailbox was full and something waits for it.
@@ -243,7 +251,6 @@ impl Owners {
         assert_eq!(self.waiting, self.owners.iter().map(|owner| owner.waiting.len()).sum::<usize>());
         assert_eq!(self.blocked, count(|owner, _| owner.blocked));
         assert_eq!(self.congested_owners, count(|owner, congested| owner.waiting.len() >= congested));
-        assert_eq!(self.congested_kept, count(|owner, congested| owner.kept >= congested));
         assert!(self.owners.iter().all(|owner| owner.waiting.len() <= self.congested + extra));
         assert!(self.owners.iter().all(|owner| owner.up || owner.waiting.is_empty()));
     }

@@ -24,7 +24,7 @@ const STRIKES_MAX: u16 = 1_000;
 /// Why a connection's next message is not taken now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
-    /// For something of its own: the welcome, answers of routers, room in the outbox.
+    /// For something of its own: the welcome, answers of routers, room in the outbox or, in a cluster, on the way to an owner.
     Own,
     /// For room on the way to an owner.
     Owner,
@@ -132,11 +132,11 @@ impl GatewayShard {
             || short && (connection.requests > 0 || connection.outbox.bytes > 0);
         match connection.state {
             State::Opening => Some(Wait::Own),
-            _ if busy => Some(Wait::Own),
+            _ if busy || self.is_held_up(slot) => Some(Wait::Own),
             State::AwaitHello if self.openings.len() >= self.settings.openings_max as usize => {
                 Some(Wait::Lobby)
             }
-            State::AwaitHello | State::Open if self.owners.are_congested() => Some(Wait::Owner),
+            State::AwaitHello | State::Open if self.is_congested() => Some(Wait::Owner),
             _ => None,
         }
     }
@@ -163,6 +163,7 @@ impl GatewayShard {
 
     /// Goes on with connections that were called up.
     pub(super) fn take_up_ready(&mut self) {
+        self.ease();
         for _ in 0..TAKE_UP_MAX {
             let Some((token, flag)) = self.next_ready() else { return };
             if let Some(slot) = self.slab.slot(token)
@@ -177,7 +178,7 @@ impl GatewayShard {
         if let Some(token) = self.ready.pop_front() {
             return Some((token, Flag::Ready));
         }
-        if self.owners.are_congested() {
+        if self.is_congested() {
             return None;
         }
         if let Some(token) = self.parked.pop_front() {
@@ -190,7 +191,9 @@ impl GatewayShard {
     /// True when [`GatewayShard::take_up_ready`] has something to do at once.
     pub(super) fn has_ready(&self) -> bool {
         let lobby = !self.lobby.is_empty() && self.openings.len() < self.settings.openings_max as usize;
-        !self.ready.is_empty() || !self.owners.are_congested() && (!self.parked.is_empty() || lobby)
+        !self.ready.is_empty()
+            || self.has_eased()
+            || (!self.parked.is_empty() || lobby) && !self.is_congested()
     }
 
     /// Arms the socket.

@@ -58,7 +58,8 @@ pub struct Settings {
     pub requests_in_flight_max: u16,
     /// Sessions of the shard that open at a time; further `hello`s wait their turn.
     pub openings_max: u32,
-    /// Envelopes kept a router shard whose mailbox is full; past it connections are not read.
+    /// Envelopes kept a router shard whose mailbox is full; past it connections are not read. In a cluster, past twice as many requests
+    /// for that shard are refused, and only who has said something else to it is not read.
     pub router_queue_max: u32,
     /// True: owners are on other nodes too, and have slots until a newer table says otherwise.
     pub clustered: bool,

@@ -253,3 +253,19 @@ fn a_peer_that_reads_no_tables_is_given_up_at_last() {
     end.receive(at(0), &[]);
     assert!(matches!(end.events[..], [Event::Ended(Reason::Stalled)]));
 }
+
+#[test]
+fn a_peer_that_the_owner_gives_up_is_told_nothing_more_even_while_the_link_is_paused() {
+    for is_paused in [false, true] {
+        let mut pair = Pair::ready();
+        fill(&mut pair, &refused(1));
+        let end = &mut pair.acceptor;
+        if is_paused {
+            end.link.pause(&mut end.common);
+        }
+        end.link.give_up(&mut end.common, Reason::Stalled);
+        end.receive(at(0), &[]);
+        assert!(matches!(end.events[..], [Event::Ended(Reason::Stalled)]));
+        assert!(end.link.poll_send(at(0), &mut end.common).is_none());
+    }
+}

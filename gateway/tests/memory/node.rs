@@ -264,6 +264,7 @@ impl Node {
             router::Operation::ToRouter(to, envelope) => {
                 self.routers[to.0 as usize].handle(self.now, router::Completion::Envelope(envelope));
             }
+            router::Operation::Cut(gateway) => unreachable!("{gateway:?} is of this node"),
             router::Operation::Store(id, request) => self.store.push_back((from, id, request)),
         }
     }

@@ -11,6 +11,7 @@ mod pressure;
 mod rejoin;
 mod requests;
 mod session;
+mod slow;
 mod splits;
 mod upgrade;
 mod wire;

@@ -18,6 +18,7 @@ mod presence;
 mod receipt;
 mod roles;
 mod session;
+mod slow;
 mod together;
 mod typing;
 mod world;

@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub(crate) routers_full: bool,
     /// What the gateway shards got, in order.
     pub(crate) mail: Vec<(GatewayId, ToGateway)>,
+    /// Whose links are to end.
+    pub(crate) cut: Vec<GatewayId>,
     /// Every request that the store has done, by its name.
     pub(crate) done: Vec<&'static str>,
     pub(crate) references: i64,
@@ -118,6 +120,7 @@ impl World {
             full: BTreeMap::new(),
             routers_full: false,
             mail: Vec::new(),
+            cut: Vec::new(),
             done: Vec::new(),
             references: 0,
         }
@@ -218,6 +221,7 @@ impl World {
                     Operation::ToRouter(to, envelope) => {
                         completions.push((to, Completion::Envelope(envelope)))
                     }
+                    Operation::Cut(gateway) => self.cut.push(gateway),
                     Operation::Store(id, request) if self.store_full => {
                         completions.push((from, Completion::StoreFull(id, request)));
                     }

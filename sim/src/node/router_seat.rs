@@ -133,6 +133,7 @@ impl RouterSeat {
                         returned.completions.push(Completion::RouterFull(to, envelope));
                     }
                 }
+                Operation::Cut(gateway) => unreachable!("{gateway:?} is no gateway shard of another node"),
                 Operation::Store(id, request) => {
                     let asker = Asker { process: 0, router: self.id };
                     world.record("store", id.0, &kind_of(&request).to_le_bytes());

@@ -199,6 +199,7 @@ impl Links {
     /// Goes on with links that wait; true when one still waits for a mailbox.
     pub(super) fn continue_accepted(&mut self, now: Now, hands: &mut Hands<'_>) -> bool {
         let mut still = false;
+        self.end_cut(now, hands);
         let waiting: Vec<Token> = self
             .accepted
             .values_mut()
@@ -219,7 +220,7 @@ impl Links {
                 }
                 Some(Wait::Table(epoch, until_ms)) if hands.placement.epoch() < epoch => {
                     if until_ms <= now.monotonic_ms {
-                        accepted.link.ahead(&mut self.common);
+                        accepted.link.give_up(&mut self.common, Reason::Ahead);
                         self.read_accepted(now, token, &[], hands);
                     } else {
                         accepted.wait = Some(Wait::Table(epoch, until_ms));
@@ -233,6 +234,18 @@ impl Links {
             self.read_accepted(now, token, &[], hands);
         }
         still
+    }
+
+    /// Ends links of gateway shards that a router shard has given up.
+    fn end_cut(&mut self, now: Now, hands: &mut Hands<'_>) {
+        let cut = self.accepted.values().filter(|accepted| accepted.gauge.is_cut());
+        let cut: Vec<Token> = cut.map(|accepted| accepted.token).collect();
+        for token in cut {
+            if let Some(accepted) = self.accepted.get_mut(&token.slot) {
+                accepted.link.give_up(&mut self.common, Reason::Stalled);
+                self.read_accepted(now, token, &[], hands);
+            }
+        }
     }
 
     fn accepted_over(&mut self, now: Now, token: Token, reason: Reason, hands: &mut Hands<'_>) {
