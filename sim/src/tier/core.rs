@@ -260,6 +260,11 @@ impl Core {
                     }
                 }
                 router::Operation::ToRouter(to, envelope) => self.deliver_to_router(turn, to, envelope),
+                router::Operation::Cut(gateway) => {
+                    if let Some(remote) = turn.shared.remote_mut(gateway) {
+                        remote.cut = true;
+                    }
+                }
                 router::Operation::Store(id, request) => {
                     let router = RouterId::new(turn.shared.node, self.number);
                     let asker = Asker { process: turn.shared.process, router };

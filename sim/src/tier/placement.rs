@@ -31,6 +31,8 @@ pub(super) struct Remote {
     pub(super) core: u16,
     pub(super) envelopes: usize,
     pub(super) bytes: usize,
+    /// A router shard gave it up.
+    pub(super) cut: bool,
 }
 
 /// One core's mail.
@@ -114,7 +116,7 @@ impl Shared {
     }
 
     pub(super) fn insert_remote(&mut self, gateway: GatewayId, core: u16) {
-        self.remotes.insert(gateway, Remote { core, envelopes: 0, bytes: 0 });
+        self.remotes.insert(gateway, Remote { core, envelopes: 0, bytes: 0, cut: false });
     }
 
     pub(super) fn remove_remote(&mut self, gateway: GatewayId) {

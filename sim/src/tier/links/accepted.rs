@@ -73,6 +73,11 @@ impl Links {
         for wire in self.accepted.keys().copied().collect::<Vec<_>>() {
             self.send_held(wire, hands.shared);
             let Some(accepted) = self.accepted.get_mut(&wire) else { continue };
+            if hands.shared.remote_mut(accepted.gateway).is_some_and(|remote| remote.cut) {
+                accepted.link.give_up(&mut self.common, Reason::Stalled);
+                self.read_accepted(wire, &[], hands);
+                continue;
+            }
             match accepted.wait.take() {
                 None => continue,
                 Some(Wait::Mailbox(core, envelope)) => {
@@ -104,15 +109,28 @@ impl Links {
         hands.world.trace(|| format!("{:?} of {:?} is over: {reason:?}", accepted.gateway, hands.place()));
         self.gateways.remove(&accepted.gateway);
         hands.shared.remove_remote(accepted.gateway);
-        self.gone.extend((0..hands.shared.cores()).map(|core| (core, accepted.gateway)));
-        self.tell_gone(hands);
+        if let Some(Wait::Mailbox(core, envelope)) = accepted.wait {
+            // The peer was told that it was taken.
+            self.last_words.push((core, *envelope));
+        }
+        let gateway = accepted.gateway;
+        let gone = |core| (core, ToRouter::GatewayGone { gateway });
+        self.last_words.extend((0..hands.shared.cores()).map(gone));
+        self.tell_last_words(hands);
     }
 
-    pub(super) fn tell_gone(&mut self, hands: &mut Hands<'_>) {
+    /// In order for each router shard.
+    pub(super) fn tell_last_words(&mut self, hands: &mut Hands<'_>) {
         let epoch = hands.shared.table.epoch;
-        self.gone.retain(|&(core, gateway)| {
-            hands.to_router(core, epoch, ToRouter::GatewayGone { gateway }).is_err()
-        });
+        let mut full = Vec::new();
+        for (core, envelope) in std::mem::take(&mut self.last_words) {
+            let back =
+                if full.contains(&core) { Err(envelope) } else { hands.to_router(core, epoch, envelope) };
+            if let Err(envelope) = back {
+                full.push(core);
+                self.last_words.push((core, envelope));
+            }
+        }
     }
 
     /// Writes what other cores sent, as far as there is room.

@@ -58,9 +58,12 @@ impl Links {
                 Event::ToGateway(envelope) => {
                     hands.gateway.handle(hands.now, shard::Completion::Envelope(envelope));
                 }
-                Event::Table(table) => hands.shared.replace(table.into()),
+                // A router node goes by its own keeper.
+                Event::Table(table) if self.own == NodeId::NONE => hands.shared.replace(table.into()),
+                Event::Table(table) => hands.shared.wanted = hands.shared.wanted.max(table.epoch),
                 Event::Ended(reason) => {
                     let was = self.ready.iter().find(|(_, ready)| **ready == dial).map(|(node, _)| *node);
+                    let untaken = was.map(|node| link.untaken(node)).unwrap_or_default();
                     self.dials.remove(&wire);
                     hands.wires.close(hands.world, wire, End::Dialler);
                     self.dialled_over(dial, reason, hands);
@@ -68,6 +71,9 @@ impl Links {
                         hands.world.coverage.hit(Mark::LinkEnded);
                         self.ready.remove(&node);
                         hands.gateway.handle(hands.now, shard::Completion::NodeDown(node));
+                    }
+                    for (to, word) in untaken {
+                        hands.router.handle(hands.now, router::Completion::RouterFull(to, word));
                     }
                     return;
                 }

@@ -112,7 +112,7 @@ pub(super) struct Links {
     ready: BTreeMap<NodeId, u32>,
     accepted: BTreeMap<WireNumber, Accepted>,
     gateways: BTreeMap<GatewayId, WireNumber>,
-    gone: Vec<(u16, GatewayId)>,
+    last_words: Vec<(u16, ToRouter)>,
     table: Arc<Table>,
 }
 
@@ -138,7 +138,7 @@ impl Links {
             ready: BTreeMap::new(),
             accepted: BTreeMap::new(),
             gateways: BTreeMap::new(),
-            gone: Vec::new(),
+            last_words: Vec::new(),
             table: Arc::new(Table::empty()),
         };
         for target in targets {
@@ -268,8 +268,8 @@ impl Links {
 
     /// Goes on with what waits, looks after times, dials, sends. True when something waits for a mailbox.
     pub(super) fn turn(&mut self, hands: &mut Hands<'_>) -> bool {
-        self.tell_gone(hands);
-        let mut waits = !self.gone.is_empty();
+        self.tell_last_words(hands);
+        let mut waits = !self.last_words.is_empty();
         waits |= self.continue_accepted(hands);
         self.tick(hands);
         self.dial_due(hands);
