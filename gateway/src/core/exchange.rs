@@ -145,7 +145,8 @@ impl Exchange {
             router: mail.router.clone(),
             outcomes: mail.outcomes.clone(),
             links: mail.links.clone(),
-            of_node: (core == 0).then(|| (self.from_api.clone(), self.commands.clone())),
+            of_node: (core == 0)
+                .then(|| OfNode { from_api: self.from_api.clone(), commands: self.commands.clone() }),
             gone: Arc::clone(&mail.gone),
         }
     }
@@ -212,6 +213,15 @@ impl Exchange {
     }
 }
 
+/// The mailboxes of the node's that its first core has.
+#[derive(Clone, Debug)]
+pub(super) struct OfNode {
+    /// The API's requests, in a cluster.
+    pub(super) from_api: Mailbox<ToRouter>,
+    /// Orders to the keeper.
+    pub(super) commands: Mailbox<(u64, Command)>,
+}
+
 /// A core's own mailboxes. Dropping it says that the core is gone.
 #[derive(Debug)]
 pub struct Inbox {
@@ -221,7 +231,7 @@ pub struct Inbox {
     /// For gateway shards whose links this core has.
     pub(super) links: Mailbox<(GatewayId, ToGateway)>,
     /// The API's requests in a cluster, and commands to the keeper: the first core's.
-    pub(super) of_node: Option<(Mailbox<ToRouter>, Mailbox<(u64, Command)>)>,
+    pub(super) of_node: Option<OfNode>,
     gone: Arc<AtomicBool>,
 }
 
@@ -232,7 +242,7 @@ impl Inbox {
             || !self.gateway.is_empty()
             || (router_takes && !self.router.is_empty())
             || !self.links.is_empty()
-            || self.of_node.as_ref().is_some_and(|(api, commands)| !api.is_empty() || !commands.is_empty())
+            || self.of_node.as_ref().is_some_and(|of| !of.from_api.is_empty() || !of.commands.is_empty())
     }
 
     /// Items waiting now: for the gateway shard, for the router shard, outcomes.

@@ -31,7 +31,7 @@ pub(super) struct Hands<'a> {
 impl Hands<'_> {
     /// Puts an envelope that was sent by some table where a router shard of this node takes it; gives it back when it does not fit.
     #[expect(clippy::result_large_err, reason = "the envelope itself waits in its link")]
-    pub(super) fn to_router(
+    pub(super) fn give_router(
         &mut self,
         now: Now,
         core: u16,

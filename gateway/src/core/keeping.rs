@@ -25,11 +25,13 @@ use crate::log::Logger;
 /// In the number of a request: it is the keeper's, and not the router shard's.
 const KEEPERS: u64 = 1 << 63;
 
+type Waiting = oneshot::Sender<Result<(), OrderError>>;
+
 /// Whoever waits for the end of an order.
 #[derive(Clone, Default)]
 pub struct CommandAnswers {
     next: Arc<AtomicU64>,
-    waiting: Arc<Mutex<HashMap<u64, oneshot::Sender<Result<(), OrderError>>>>>,
+    waiting: Arc<Mutex<HashMap<u64, Waiting>>>,
 }
 
 impl CommandAnswers {

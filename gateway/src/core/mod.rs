@@ -315,7 +315,7 @@ impl Core {
     /// The API's requests in a cluster, and orders to the keeper.
     fn take_mail_of_node(&mut self, now: Now) {
         let Parts { gateway, inbox, keeping, .. } = &mut self.parts;
-        let Some((from_api, commands)) = &inbox.of_node else { return };
+        let Some(exchange::OfNode { from_api, commands }) = &inbox.of_node else { return };
         for envelope in popped(from_api) {
             gateway.handle(now, shard::Completion::FromApi(envelope));
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use api::metrics::Registry;
 use protocol::placement::{Epoch, NodeId, Table};
+use ring::listener::Listener;
 use ring::signal::Signals;
 use ring::{cpu, probe};
 use storage::driver::{Driver, State};
@@ -72,20 +73,18 @@ impl Node {
         let exchange = Exchange::new(settings::exchange(config, shards), to_api, Arc::new(Table::empty()))?;
         let registry = Arc::new(Registry::default());
         let answers = CommandAnswers::default();
+        let ordered = role.has_routers().then_some(&answers);
         let api = start::start_api(
             config,
             membership.as_ref(),
             &exchange,
             &authenticator,
             &registry,
-            role.has_routers().then_some(&answers),
+            ordered,
             api_inbox,
         )?;
         let incarnation = start::seed()?;
-        let registration = membership.as_ref().and_then(|membership| {
-            let address = reached_at(membership.advertise?, addresses.link?);
-            Some(Registration { name: membership.name.clone(), address, cores: shards, incarnation })
-        });
+        let registration = registration(membership.as_ref(), addresses, shards, incarnation);
         let store = if role.has_routers() {
             let opened = start::open_store(config, registration.clone(), logger, signals, waiting)?;
             let epoch = tell_tenancy(&exchange, opened.tenancy, shards);
@@ -96,10 +95,10 @@ impl Node {
         let start = Arc::new(Start {
             config: config.clone(),
             role,
-            exchange: exchange.clone(),
+            exchange,
             direction: Arc::new(Direction::new(shards)),
-            authenticator: Arc::clone(&authenticator),
-            registry: Arc::clone(&registry),
+            authenticator,
+            registry,
             logger: logger.clone(),
             store: store.as_ref().map(Driver::handle),
             cluster: membership.map(|membership| InCluster {
@@ -112,7 +111,18 @@ impl Node {
             cpus,
             seats: settings::seats(config),
         });
-        let cores = match start::start_cores(&start, listeners) {
+        Self::run(&start, listeners, store, api, addresses)
+    }
+
+    /// Starts the cores: everything else is there.
+    fn run(
+        start: &Arc<Start>,
+        listeners: Vec<Vec<Listener>>,
+        store: Option<Driver>,
+        api: api::Handle,
+        addresses: Addresses,
+    ) -> Result<Self, ServeError> {
+        let cores = match start::start_cores(start, listeners) {
             Ok(cores) => cores,
             Err(error) => {
                 // The store was opened for nothing: close it in order, so that the next start need not doubt it.
@@ -122,12 +132,12 @@ impl Node {
         };
         api.open();
         let node = Self {
-            config: config.clone(),
-            logger: logger.clone(),
-            exchange,
+            config: start.config.clone(),
+            logger: start.logger.clone(),
+            exchange: start.exchange.clone(),
             direction: Arc::clone(&start.direction),
-            authenticator,
-            registry,
+            authenticator: Arc::clone(&start.authenticator),
+            registry: Arc::clone(&start.registry),
             store,
             api,
             cores,
@@ -137,7 +147,7 @@ impl Node {
             pulse: Pulse::new(start.direction.beats(), Instant::now()),
             reading_keys: Vec::new(),
         };
-        node.say_accepting(shards);
+        node.say_accepting(start.exchange.cores());
         Ok(node)
     }
 
@@ -266,6 +276,18 @@ impl Node {
             }
         }
     }
+}
+
+/// How a router node registers with its store.
+fn registration(
+    membership: Option<&Membership>,
+    addresses: Addresses,
+    cores: u16,
+    incarnation: u64,
+) -> Option<Registration> {
+    let membership = membership?;
+    let address = reached_at(membership.advertise?, addresses.link?);
+    Some(Registration { name: membership.name.clone(), address, cores, incarnation })
 }
 
 /// The address that other nodes are told: with the port that listening gave, where none was chosen.

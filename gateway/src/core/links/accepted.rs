@@ -150,7 +150,7 @@ impl Links {
             match event {
                 Event::Ready { peer, version: _ } => self.accepted_ready(token, &peer),
                 Event::ToRouter { to_core, envelope } => {
-                    if let Err(envelope) = hands.to_router(now, to_core, accepted.follows, envelope) {
+                    if let Err(envelope) = hands.give_router(now, to_core, accepted.follows, envelope) {
                         self.wait(token, Wait::Mailbox(to_core, Box::new(envelope)));
                     }
                 }
@@ -212,7 +212,7 @@ impl Links {
             let Some(accepted) = self.accepted.get_mut(&token.slot) else { continue };
             match accepted.wait.take() {
                 Some(Wait::Mailbox(core, envelope)) => {
-                    if let Err(envelope) = hands.to_router(now, core, accepted.follows, *envelope) {
+                    if let Err(envelope) = hands.give_router(now, core, accepted.follows, *envelope) {
                         accepted.wait = Some(Wait::Mailbox(core, Box::new(envelope)));
                         still = true;
                         continue;
@@ -285,7 +285,7 @@ impl Links {
             let back = if full.contains(&core) {
                 Err(envelope)
             } else {
-                hands.to_router(now, core, epoch, envelope)
+                hands.give_router(now, core, epoch, envelope)
             };
             if let Err(envelope) = back {
                 full.push(core);
