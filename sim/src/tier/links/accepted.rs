@@ -29,7 +29,7 @@ impl Links {
                 Event::Ready { .. } => self.accepted_ready(wire, hands),
                 Event::ToRouter { to_core, envelope } => {
                     let follows = accepted.follows;
-                    if let Err(envelope) = hands.to_router(to_core, follows, envelope) {
+                    if let Err(envelope) = hands.route(to_core, follows, envelope) {
                         self.wait(wire, Wait::Mailbox(to_core, Box::new(envelope)), hands);
                     }
                 }
@@ -75,7 +75,7 @@ impl Links {
             match accepted.wait.take() {
                 None => continue,
                 Some(Wait::Mailbox(core, envelope)) => {
-                    if let Err(envelope) = hands.to_router(core, accepted.follows, *envelope) {
+                    if let Err(envelope) = hands.route(core, accepted.follows, *envelope) {
                         accepted.wait = Some(Wait::Mailbox(core, Box::new(envelope)));
                         still = true;
                         continue;
@@ -109,9 +109,8 @@ impl Links {
 
     pub(super) fn tell_gone(&mut self, hands: &mut Hands<'_>) {
         let epoch = hands.shared.table.epoch;
-        self.gone.retain(|&(core, gateway)| {
-            hands.to_router(core, epoch, ToRouter::GatewayGone { gateway }).is_err()
-        });
+        self.gone
+            .retain(|&(core, gateway)| hands.route(core, epoch, ToRouter::GatewayGone { gateway }).is_err());
     }
 
     /// Writes what other cores sent, as far as there is room.
