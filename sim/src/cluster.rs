@@ -71,7 +71,7 @@ const TOKEN_SECRET: &[u8] = b"the simulator's secret, for tokens that nobody els
 const TICKET_SECRET: &[u8] = b"the simulator's secret for tickets";
 
 /// What sets apart the chance of a cluster's shape from that of everything else.
-const SHAPE: u64 = 0x5eed_0f_5a_9e;
+const SHAPE: u64 = 0x5e_ed0f_5a9e;
 
 /// What a run is to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

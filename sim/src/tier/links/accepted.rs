@@ -30,7 +30,7 @@ impl Links {
                 Event::Ready { .. } => self.accepted_ready(wire, hands),
                 Event::ToRouter { to_core, envelope } => {
                     let follows = accepted.follows;
-                    if let Err(envelope) = hands.to_router(to_core, follows, envelope) {
+                    if let Err(envelope) = hands.route(to_core, follows, envelope) {
                         self.wait(wire, Wait::Mailbox(to_core, Box::new(envelope)), hands);
                     }
                 }
@@ -81,7 +81,7 @@ impl Links {
             match accepted.wait.take() {
                 None => continue,
                 Some(Wait::Mailbox(core, envelope)) => {
-                    if let Err(envelope) = hands.to_router(core, accepted.follows, *envelope) {
+                    if let Err(envelope) = hands.route(core, accepted.follows, *envelope) {
                         accepted.wait = Some(Wait::Mailbox(core, Box::new(envelope)));
                         still = true;
                         continue;
@@ -124,8 +124,7 @@ impl Links {
         let epoch = hands.shared.table.epoch;
         let mut full = Vec::new();
         for (core, envelope) in std::mem::take(&mut self.last_words) {
-            let back =
-                if full.contains(&core) { Err(envelope) } else { hands.to_router(core, epoch, envelope) };
+            let back = if full.contains(&core) { Err(envelope) } else { hands.route(core, epoch, envelope) };
             if let Err(envelope) = back {
                 full.push(core);
                 self.last_words.push((core, envelope));

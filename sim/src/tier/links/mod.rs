@@ -35,7 +35,7 @@ pub(super) struct Hands<'a> {
 impl Hands<'_> {
     /// Puts an envelope that was sent by some table where a router shard of this node takes it.
     #[expect(clippy::result_large_err, reason = "the envelope itself waits in its link")]
-    fn to_router(&mut self, core: u16, by: Epoch, envelope: ToRouter) -> Result<(), ToRouter> {
+    fn route(&mut self, core: u16, by: Epoch, envelope: ToRouter) -> Result<(), ToRouter> {
         if core != self.core {
             return self.shared.push_router(self.world, core, by, envelope);
         }
