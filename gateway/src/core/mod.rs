@@ -7,6 +7,7 @@
 //!
 //! In a cluster the first core has the node's keeper, too.
 
+mod clock;
 pub mod exchange;
 mod hands;
 mod keeping;
@@ -27,6 +28,7 @@ use ring::Ring;
 use router::{RouterShard, shrink};
 use storage::driver;
 
+pub use clock::Clock;
 pub use exchange::{Exchange, Inbox, Outgoing};
 
 pub use keeping::{CommandAnswers, Keeping};
@@ -55,27 +57,6 @@ const ROUNDS_TURN_MAX: usize = 16;
 const ENTRIES_TURN_MAX: usize = 512;
 /// How often counters are published, and spare memory is given back, in milliseconds.
 const REPORT_MS: u64 = 1_000;
-
-/// The two clocks, read once a turn.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    begin_ns: u64,
-}
-
-impl Clock {
-    /// A clock whose monotonic time begins now; all cores of a node share one.
-    #[must_use]
-    pub fn start() -> Self {
-        Self { begin_ns: ring::clock::monotonic_ns() }
-    }
-
-    /// The time.
-    #[must_use]
-    pub fn read(&self) -> Now {
-        let monotonic_us = (ring::clock::monotonic_ns() - self.begin_ns) / 1_000;
-        Now { monotonic_ms: monotonic_us / 1_000, unix_ms: ring::clock::realtime_ms(), monotonic_us }
-    }
-}
 
 /// Everything that a core is made of.
 pub struct Parts {
