@@ -132,6 +132,7 @@ fn run_checked(plan: Plan, tracing: bool) -> Result<Report, Violation> {
 
 fn inspect(cluster: &mut Cluster, phase: Phase) -> Result<Phase, Violation> {
     let now_us = cluster.world.now_us();
+    cluster.checker.pass(now_us);
     inspect_drain(cluster, now_us)?;
     match phase {
         Phase::Storm if now_us < cluster.weather.storm_us => Ok(phase),

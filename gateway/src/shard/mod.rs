@@ -258,10 +258,11 @@ impl GatewayShard {
         if self.cluster.is_some() {
             self.announce();
             self.take_answers();
-        }
-        self.take_up_ready();
-        if self.cluster.is_some() {
+            self.ease();
+            self.take_up_ready();
             self.take_answers();
+        } else {
+            self.take_up_ready();
         }
         self.gauge();
     }
@@ -377,7 +378,9 @@ impl GatewayShard {
         self.counters.attachments = u64::from(self.rooms.attached());
         self.counters.outbox_bytes = self.outboxes.bytes();
         self.counters.input_bytes = self.inputs.bytes();
-        self.counters.requests = self.cluster.as_ref().map_or(0, |cluster| cluster.requests.len() as u64);
+        if let Some(cluster) = &self.cluster {
+            self.counters.requests = cluster.requests.len() as u64;
+        }
     }
 
     /// Sockets that are not closed, whatever their state.

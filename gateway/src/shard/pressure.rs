@@ -75,7 +75,7 @@ impl GatewayShard {
     /// True when some who are held up may go on.
     pub(super) fn has_eased(&self) -> bool {
         let is_held_up = |cluster: &super::Cluster| !cluster.held_up.connections.is_empty();
-        self.owners.has_eased() && self.cluster.as_deref().is_some_and(is_held_up)
+        self.cluster.as_deref().is_some_and(is_held_up) && self.owners.has_eased()
     }
 
     /// Calls up those whose owner has room again.

@@ -163,7 +163,6 @@ impl GatewayShard {
 
     /// Goes on with connections that were called up.
     pub(super) fn take_up_ready(&mut self) {
-        self.ease();
         for _ in 0..TAKE_UP_MAX {
             let Some((token, flag)) = self.next_ready() else { return };
             if let Some(slot) = self.slab.slot(token)
@@ -178,7 +177,7 @@ impl GatewayShard {
         if let Some(token) = self.ready.pop_front() {
             return Some((token, Flag::Ready));
         }
-        if self.is_congested() {
+        if self.parked.is_empty() && self.lobby.is_empty() || self.is_congested() {
             return None;
         }
         if let Some(token) = self.parked.pop_front() {

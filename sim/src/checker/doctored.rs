@@ -239,6 +239,30 @@ fn a_page_with_a_hole_or_at_the_wrong_place_is_found() {
 }
 
 #[test]
+fn a_page_that_knows_less_than_others_were_told_is_found_and_in_a_cluster_excused_for_a_lease() {
+    let short = |history: &mut History, reference| {
+        let asked = Asked::History { reference, conversation: place(), range: Range::After(0), limit: 10 };
+        history.checker.asked(CONNECTION, &asked);
+        let events = three()[..2].iter().map(ToldEvent::of).collect();
+        history.told(&Told::Page { reference, conversation: place(), events, head: 2, more: false })
+    };
+    let told_three = || {
+        let mut history = History::new(three()).welcomed(0);
+        three().iter().for_each(|event| history.event(event).unwrap());
+        history
+    };
+    assert_eq!(broken(short(&mut told_three(), 7)), "pages");
+    let mut history = told_three();
+    history.checker.clustered(100);
+    history.checker.pass(1_000);
+    assert_eq!(short(&mut history, 7), Ok(()));
+    history.checker.pass(1_099);
+    assert_eq!(short(&mut history, 8), Ok(()));
+    history.checker.pass(1_100);
+    assert_eq!(broken(short(&mut history, 9)), "pages");
+}
+
+#[test]
 fn an_unjust_refusal_is_found() {
     let mut history = History::new(Vec::new()).welcomed(0);
     history.send("a", "one");

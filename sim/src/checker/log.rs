@@ -29,16 +29,24 @@ pub(crate) struct Log {
     public: bool,
     /// Somebody was told that the conversation is there.
     created: bool,
-    /// The largest seq that anybody was told of: no later answer may know less.
+    /// The largest seq that anybody was told of: no later answer may know less, or, where owners change, none that is later by as long as
+    /// an owner may not know that it is deposed.
     told: u64,
-    /// A user may learn late of a membership.
-    news_may_be_lost: bool,
+    /// The same, when it was looked at last, and the time before.
+    told_before: [u64; 2],
+    /// Conversations change owners: a user may learn late of a membership, and a page may end early for a while.
+    clustered: bool,
 }
 
 impl Log {
-    /// From now on a user may learn late of a membership.
-    pub(crate) fn news_may_be_lost(&mut self) {
-        self.news_may_be_lost = true;
+    /// From now on the conversation may change owners.
+    pub(crate) fn clustered(&mut self) {
+        self.clustered = true;
+    }
+
+    /// As long as an owner may not know that it is deposed has passed since this was said last.
+    pub(crate) fn age(&mut self) {
+        self.told_before = [self.told, self.told_before[0]];
     }
 
     /// The log of a conversation that is to be created with these members.
@@ -147,9 +155,9 @@ impl Log {
         self.told = self.told.max(seq);
     }
 
-    /// The largest seq that anybody was told of.
+    /// The largest seq that whoever answers must know.
     pub(crate) fn told(&self) -> u64 {
-        self.told
+        if self.clustered { self.told_before[1] } else { self.told }
     }
 
     /// Whether the user ever was a member, or anyone may look.
@@ -167,8 +175,7 @@ impl Log {
     pub(crate) fn joined_at(&self, user: UserId, after: Option<u64>, seq: u64) -> bool {
         let memberships = self.members.get(&user).map_or(&[][..], Vec::as_slice);
         memberships.iter().any(|membership| {
-            let late =
-                self.news_may_be_lost && membership.from <= seq && membership.to.is_none_or(|to| seq <= to);
+            let late = self.clustered && membership.from <= seq && membership.to.is_none_or(|to| seq <= to);
             let begins = membership.from == seq || membership.from + 1 == seq || late;
             begins && after.is_none_or(|after| membership.from > after)
         })

@@ -57,6 +57,8 @@ pub(crate) struct Checker {
     sends: Sends,
     views: BTreeMap<ConnectionNumber, View>,
     marks: BTreeMap<(ConversationKey, UserId), u64>,
+    /// For how long an owner may not know that it is deposed, and when that began to pass, microseconds.
+    deposed: Option<(u64, u64)>,
 }
 
 impl Checker {
@@ -65,9 +67,22 @@ impl Checker {
         self.logs.insert(key, Log::new(public, members));
     }
 
-    /// Where nodes die, the word that a user became a member may die with one: such a stream begins later, at any event.
-    pub(crate) fn news_may_be_lost(&mut self) {
-        self.logs.values_mut().for_each(Log::news_may_be_lost);
+    /// Conversations change owners. Where nodes die, the word that a user became a member may die with one: such a stream begins later,
+    /// at any event. And an owner may not know for as long as its lease lasts, in microseconds, that it is deposed: what it can't commit it
+    /// may not acknowledge, but the pages it gives end where it stood.
+    pub(crate) fn clustered(&mut self, lease_us: u64) {
+        self.logs.values_mut().for_each(Log::clustered);
+        self.deposed = Some((lease_us, 0));
+    }
+
+    /// Time passes.
+    pub(crate) fn pass(&mut self, now_us: u64) {
+        if let Some((lease_us, since_us)) = &mut self.deposed
+            && now_us >= *since_us + *lease_us
+        {
+            *since_us = now_us;
+            self.logs.values_mut().for_each(Log::age);
+        }
     }
 
     /// Somebody was told that a conversation is there.

@@ -73,6 +73,7 @@ impl Client {
         };
         let Some(connection) = self.connection else { return Ok(()) };
         stage.world.trace(|| format!("{} is told {told:?}", self.name()));
+        self.told_us = stage.world.now_us();
         let store = stage.store;
         let durable = &mut |key: &_, after| store.synced_log(key, after);
         stage.checker.told(connection, &told, durable, &mut stage.world.coverage)?;

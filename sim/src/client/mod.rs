@@ -118,6 +118,8 @@ pub(crate) struct Client {
     head: Vec<u8>,
     reader: Reader,
     slow_until_us: u64,
+    /// When it was told something last.
+    told_us: u64,
     token_in_hello: bool,
     sent: u64,
     reference: i64,
@@ -155,6 +157,7 @@ impl Client {
             head: Vec::new(),
             reader: Reader::default(),
             slow_until_us: 0,
+            told_us: 0,
             token_in_hello: false,
             sent: 0,
             reference: 0,
@@ -268,10 +271,13 @@ impl Client {
         }
     }
 
-    /// A send that waits for its answer for too long, asked since a moment.
+    /// A send that waits for its answer for too long, asked since a moment. As long as the client is still being told things, the answer
+    /// may be behind them: on a slow connection whole pages are.
     pub(crate) fn overdue(&self, since_us: u64, now_us: u64, patience_us: u64) -> Option<String> {
         let late = |pending: &&Pending| {
-            pending.under_way && pending.asked_us >= since_us && now_us > pending.asked_us + patience_us
+            pending.under_way
+                && pending.asked_us >= since_us
+                && now_us > pending.asked_us.max(self.told_us) + patience_us
         };
         let (State::Open, Some(pending)) = (self.state, self.pending.values().find(late)) else {
             return None;
