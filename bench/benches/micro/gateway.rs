@@ -106,11 +106,13 @@ impl Gateway {
     /// Hands in a completion, and does what follows.
     pub(crate) fn complete(&mut self, completion: Completion<'_>) {
         self.shard.handle(self.now, completion);
-        while let Some(operation) = self.shard.poll_operation() {
-            match operation {
-                Operation::Socket(operation) => self.execute(operation),
-                Operation::ToRouter(_, envelope) => self.answer(envelope),
-                Operation::ToApi(_) => unreachable!("the API asks nothing"),
+        loop {
+            // As a core does: taken apart where it comes.
+            match self.shard.poll_operation() {
+                None => return,
+                Some(Operation::Socket(operation)) => self.execute(operation),
+                Some(Operation::ToRouter(_, envelope)) => self.answer(envelope),
+                Some(Operation::ToApi(_)) => unreachable!("the API asks nothing"),
             }
         }
     }

@@ -349,22 +349,24 @@ impl Core {
         let Parts { ring, gateway, router, links, outgoing, number, node, .. } = &mut self.parts;
         let own = RouterId::new(*node, *number);
         let mut wanted = false;
-        while ring.unsubmitted() < ENTRIES_TURN_MAX
-            && let Some(operation) = gateway.poll_operation()
-        {
-            wanted = true;
-            let (to, envelope) = match operation {
-                shard::Operation::Socket(operation) => {
+        while ring.unsubmitted() < ENTRIES_TURN_MAX {
+            // Taken apart where it comes: an operation is as large as the largest envelope, and most are a send.
+            let (to, envelope) = match gateway.poll_operation() {
+                None => break,
+                Some(shard::Operation::Socket(operation)) => {
                     ring.submit(operation);
+                    wanted = true;
                     continue;
                 }
-                shard::Operation::ToApi(envelope) => {
+                Some(shard::Operation::ToApi(envelope)) => {
                     // An API that does not read its answers tells whoever waits for them that none came in time.
                     let _ = outgoing.deliver_to_gateway(GatewayId::API, envelope);
+                    wanted = true;
                     continue;
                 }
-                shard::Operation::ToRouter(to, envelope) => (to, envelope),
+                Some(shard::Operation::ToRouter(to, envelope)) => (to, envelope),
             };
+            wanted = true;
             let back = if to.node() != *node {
                 send_over(links.as_mut(), to, envelope).err()
             } else if to != own {

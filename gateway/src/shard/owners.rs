@@ -59,20 +59,24 @@ impl Owners {
         usize::from(self.places[usize::from(slot.0)])
     }
 
-    fn owner_mut(&mut self, id: RouterId) -> &mut Owner {
-        let place = self.owners.binary_search_by_key(&id, |owner| owner.id).expect("an owner of the table");
-        &mut self.owners[place]
+    fn place(&self, id: RouterId) -> usize {
+        self.owners.binary_search_by_key(&id, |owner| owner.id).expect("an owner of the table")
     }
 
     /// Puts an envelope behind the others for the owner of a slot.
     pub(super) fn push(&mut self, slot: Slot, envelope: ToRouter) {
-        self.push_to(self.owners[self.place_of(slot)].id, envelope);
+        self.push_at(self.place_of(slot), envelope);
     }
 
     /// Puts an envelope behind the others for this owner.
     pub(super) fn push_to(&mut self, owner: RouterId, envelope: ToRouter) {
+        self.push_at(self.place(owner), envelope);
+    }
+
+    #[inline]
+    fn push_at(&mut self, place: usize, envelope: ToRouter) {
         let congested = self.congested;
-        let owner = self.owner_mut(owner);
+        let owner = &mut self.owners[place];
         owner.waiting.push_back(envelope);
         let congests = owner.waiting.len() == congested;
         self.waiting += 1;
@@ -95,7 +99,8 @@ impl Owners {
             return;
         }
         let congested = self.congested;
-        let owner = self.owner_mut(owner);
+        let place = self.place(owner);
+        let owner = &mut self.owners[place];
         owner.waiting.push_front(envelope);
         let congests = owner.waiting.len() == congested;
         let blocks = !std::mem::replace(&mut owner.blocked, true);
@@ -201,6 +206,7 @@ impl Owners {
     }
 
     /// The next envelope to hand over.
+    #[inline]
     pub(super) fn poll(&mut self) -> Option<(RouterId, ToRouter)> {
         if self.waiting == 0 {
             return None;

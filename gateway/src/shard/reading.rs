@@ -162,7 +162,14 @@ impl GatewayShard {
     }
 
     /// Goes on with connections that were called up.
+    #[inline]
     pub(super) fn take_up_ready(&mut self) {
+        if !self.ready.is_empty() || !self.parked.is_empty() || !self.lobby.is_empty() {
+            self.take_up_some();
+        }
+    }
+
+    fn take_up_some(&mut self) {
         for _ in 0..TAKE_UP_MAX {
             let Some((token, flag)) = self.next_ready() else { return };
             if let Some(slot) = self.slab.slot(token)
@@ -177,7 +184,7 @@ impl GatewayShard {
         if let Some(token) = self.ready.pop_front() {
             return Some((token, Flag::Ready));
         }
-        if self.parked.is_empty() && self.lobby.is_empty() || self.is_congested() {
+        if self.is_congested() {
             return None;
         }
         if let Some(token) = self.parked.pop_front() {
