@@ -118,9 +118,6 @@ impl GatewayShard {
         while !rest.is_empty() {
             let (chunk, later) = Chunk::split(rest, &self.settings);
             self.deliver_chunk(room, &chunk);
-            if let Some(user) = chunk.left {
-                self.detach_user(room, user, chunk.last);
-            }
             rest = later;
         }
     }
@@ -152,6 +149,9 @@ impl GatewayShard {
             if self.has_room(slot, packet.as_bytes().len()) {
                 self.push(slot, packet);
                 self.rooms.attachment_mut(at).set_position(chunk.last);
+                if let Some(user) = chunk.left {
+                    self.leave_with(at, user, chunk.last);
+                }
                 return true;
             }
             self.pool.release(packet);
@@ -160,22 +160,18 @@ impl GatewayShard {
         false
     }
 
-    /// Takes a user's connections out of a room once they were sent the event that says so. Those that lag meet it later.
-    fn detach_user(&mut self, room: u32, user: &str, seq: u64) {
-        let mut at = self.rooms.room(room).members;
-        while at != NONE {
-            let attachment = self.rooms.attachment(at);
-            let next = attachment.next_in_room;
-            let (slot, sent) = (attachment.slot, attachment.position() == seq && !attachment.is_lagging());
-            let returned = attachment.has_returned();
-            if sent && self.slab[slot].is_user(user) {
-                if returned {
-                    self.ask_again(slot, at, seq);
-                } else {
-                    self.rooms.detach(&mut self.slab[slot], at);
-                }
-            }
-            at = next;
+    /// Takes a connection out of a room now that it was sent the event that says so. One that lags meets it later, and one that began
+    /// behind it has come back since.
+    fn leave_with(&mut self, at: u32, user: &str, seq: u64) {
+        let attachment = self.rooms.attachment(at);
+        let slot = attachment.slot;
+        if !self.slab[slot].is_user(user) {
+            return;
+        }
+        if attachment.has_returned() {
+            self.ask_again(slot, at, seq);
+        } else {
+            self.rooms.detach(&mut self.slab[slot], at);
         }
     }
 

@@ -80,6 +80,23 @@ fn news_of_a_leaving_and_a_return_before_the_events_leave_no_gap() {
 }
 
 #[test]
+fn who_begins_behind_an_old_leaving_stays_when_the_room_comes_to_it() {
+    let mut world = World::new();
+    world.owner.conversation("c", &["alice", "bob"]);
+    let (alice, bob) = (world.session("alice", "d"), world.session("bob", "d"));
+    world.envelope(ToGateway::Left { connection: alice.to_bits(), conversation: key("c"), seq: 0 });
+    world.owner.mute = true;
+    log(&mut world);
+    world.owner.mute = false;
+    // The room has nothing of the log when she is back, and comes to the end of the time before.
+    world.envelope(ToGateway::Joined { connection: alice.to_bits(), conversation: key("c"), after: 5 });
+    world.envelope(ToGateway::Head { conversation: key("c"), head: 20 });
+    world.run();
+    assert_eq!(seqs(&world.hear(alice)), (6..=20).collect::<Vec<_>>());
+    assert_eq!(seqs(&world.hear(bob)), (1..=20).collect::<Vec<_>>());
+}
+
+#[test]
 fn who_left_while_it_lagged_is_sent_nothing_more() {
     let mut world = World::with(Settings { outbox_bytes: 1_024, ..settings() });
     world.owner.conversation("c", &["alice", "bob"]);
