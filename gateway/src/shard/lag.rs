@@ -98,14 +98,15 @@ impl GatewayShard {
         self.ask(&conversation, ToRouter::Backlog { caller, conversation, after, limit: PULL_EVENTS });
     }
 
-    /// Tells a connection what it will not be sent, and goes on behind it.
+    /// Tells a connection what it will not be sent, and goes on behind it, if the owner says so: the event of its leaving may be among
+    /// what it is not sent, and the news of that be lost with a node.
     fn leap(&mut self, at: u32, to: u64) {
-        let attachment = self.rooms.attachment_mut(at);
+        let attachment = self.rooms.attachment(at);
         let (slot, after) = (attachment.slot, attachment.position());
-        attachment.set_position(to);
         let conversation = self.rooms.room(self.rooms.attachment(at).room).key().conversation;
         self.counters.lag_jumps += 1;
         self.answer(slot, &ServerFrame::Lagging { conversation, after, head: to });
+        self.ask_again(slot, at, to);
     }
 
     pub(super) fn backlog(&mut self, backlog: &Backlog) {
@@ -141,6 +142,7 @@ impl GatewayShard {
         if first.seq() > backlog.after + 1 {
             // Retention has let go of what lies between.
             self.leap(at, first.seq() - 1);
+            return true;
         }
         let subprotocol = self.slab[slot].subprotocol;
         let mut rest = &backlog.events[..];

@@ -233,10 +233,36 @@ fn what_retention_let_go_of_is_told_and_not_waited_for() {
     };
     assert_eq!(after, sent);
     let events = world.owner.log("c").events[89..].into();
+    world.owner.silent = false;
     world.envelope(ToGateway::Backlog { caller, conversation, after, events, head: 100, refused: None });
     let frames = world.hear(alice);
     assert_eq!(frames[0], json!({"op": "lagging", "conversation": "c", "after": sent, "head": 89}));
     assert_eq!(seqs(&frames), dense(90, 100));
+}
+
+#[test]
+fn who_left_among_what_it_is_not_sent_hears_no_more_though_the_news_of_it_be_lost() {
+    let mut world = World::with(Settings { lag_events_max: 20, ..small() });
+    world.owner.conversation("c", &["alice", "bob"]);
+    let (alice, bob) = (world.session("alice", "d"), world.session("bob", "d"));
+    world.socket(alice).stalled = true;
+    for number in 0..100 {
+        if number == 50 {
+            world.owner.conversation("c", &["bob"]);
+            world.owner.append_draft("c", draft("c", "bob", "l", ContentV1::Left { user: "alice" }));
+        }
+        world.owner.append("c", "bob", &"x".repeat(300));
+    }
+    world.run();
+    world.socket(alice).stalled = false;
+    world.run();
+    world.owner.append("c", "bob", "after");
+    world.run();
+    let frames = world.hear(alice);
+    let told = frames.iter().position(|frame| frame["op"] == "lagging").expect("she is told");
+    assert_eq!(frames[told]["head"], 101);
+    assert!(seqs(&frames[told..]).is_empty());
+    assert_eq!(seqs(&world.hear(bob)).last(), Some(&102));
 }
 
 #[test]
