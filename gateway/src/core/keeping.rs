@@ -167,8 +167,6 @@ impl Keeping {
                     self.answers.answer(number.0, result);
                 }
                 KeeperOperation::Note(note) => self.note(&note),
-                // The registration told it before there were cores.
-                KeeperOperation::Node(node) => debug_assert_eq!(node, self.node),
             }
         }
     }

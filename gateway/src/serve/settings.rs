@@ -176,14 +176,14 @@ pub(super) fn router(config: &Config, shards: u16) -> router::Settings {
 }
 
 /// The keeper of a router node.
-pub(super) fn keeper(config: &Config, registration: &Registration) -> KeeperSettings {
+pub(super) fn keeper(config: &Config, registration: &Registration, node: NodeId) -> KeeperSettings {
     let Registration { name, address, cores, incarnation } = registration;
     let lease_ms = u64::from(config.cluster.lease_ms);
     KeeperSettings {
         beat_ms: (lease_ms / 4).max(1),
         lease_ms,
         exclusive: config.store.engine != EngineKind::Foundationdb,
-        ..KeeperSettings::new(name, *address, *cores, *incarnation)
+        ..KeeperSettings::new(node, name, *address, *cores, *incarnation)
     }
 }
 

@@ -249,7 +249,7 @@ fn links(start: &Start, cluster: &InCluster, core: u16) -> Result<Links, ServeEr
 /// The keeper of a router node.
 fn keeping(start: &Start, registration: &Registration, node: NodeId) -> Result<Keeping, ServeError> {
     let answers = start.cluster.as_ref().map(|cluster| cluster.answers.clone()).unwrap_or_default();
-    let keeper = Keeper::new(settings::keeper(&start.config, registration), seed()?);
+    let keeper = Keeper::new(settings::keeper(&start.config, registration, node), seed()?);
     Ok(Keeping::new(keeper, node, answers, start.logger.clone()))
 }
 

@@ -42,6 +42,9 @@ pub const LEAVE_PATIENCE_MS: u64 = 3_000;
 /// What a keeper is told about its node when it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeeperSettings {
+    /// The node's number, as the store gave it to the name when this process registered. It keeps it though others find its lease
+    /// without life before the first beat, and take it away.
+    pub node: NodeId,
     /// The node's name in the configuration, 1 to 64 bytes: who starts again under it has its number and its slots.
     pub name: Box<str>,
     /// Where it takes links.
@@ -59,10 +62,11 @@ pub struct KeeperSettings {
 }
 
 impl KeeperSettings {
-    /// Of a node with such a name, with the usual times.
+    /// Of a node with such a number and name, with the usual times.
     #[must_use]
-    pub fn new(name: &str, address: SocketAddr, cores: u16, incarnation: u64) -> Self {
+    pub fn new(node: NodeId, name: &str, address: SocketAddr, cores: u16, incarnation: u64) -> Self {
         Self {
+            node,
             name: name.into(),
             address,
             cores,
@@ -102,8 +106,6 @@ pub enum KeeperCompletion {
 pub enum KeeperOperation {
     /// Hand a request to the store's driver.
     Store(RequestNumber, Request),
-    /// The node's number, once, before its first table.
-    Node(NodeId),
     /// A newer table, for everybody on this node: first for its router shards.
     Table(Arc<Table>),
     /// True: the own lease was not renewed in time, others may have the slots: answer `unavailable`. False: it is renewed

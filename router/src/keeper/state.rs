@@ -55,7 +55,6 @@ pub struct Keeper {
     pub(super) chance: u64,
     pub(super) now_ms: u64,
     unix_ms: u64,
-    /// [`NodeId::NONE`] until the first beat was answered.
     pub(super) node: NodeId,
     pub(super) table: Option<Arc<Table>>,
     /// As the last beat found them.
@@ -102,11 +101,11 @@ impl Keeper {
     #[must_use]
     pub fn new(settings: KeeperSettings, seed: u64) -> Self {
         Self {
+            node: settings.node,
             settings,
             chance: seed,
             now_ms: 0,
             unix_ms: 0,
-            node: NodeId::NONE,
             table: None,
             leases: Vec::new(),
             watch: Watch::default(),
@@ -184,12 +183,6 @@ impl Keeper {
         [lapses, places, command, beat, self.leaving_until_ms].into_iter().flatten().min()
     }
 
-    /// The node's number; [`NodeId::NONE`] while it has none.
-    #[must_use]
-    pub const fn node(&self) -> NodeId {
-        self.node
-    }
-
     /// The newest table.
     #[must_use]
     pub const fn table(&self) -> Option<&Arc<Table>> {
@@ -200,7 +193,6 @@ impl Keeper {
     pub fn invariants(&self) {
         self.commands.invariants();
         assert!(self.leases.is_sorted_by(|a, b| a.node < b.node));
-        assert!(self.table.is_none() || self.node != NodeId::NONE, "a table comes with a number");
         assert!(!self.lapsed || self.renewed_ms.is_some(), "only what was held lapses");
         assert!(
             self.stopped || self.flight.is_some() || self.beat_at_ms <= self.now_ms + self.settings.beat_ms
@@ -273,11 +265,7 @@ impl Keeper {
             let why = if claimed { Replaced::ByClaim } else { Replaced::ByName };
             return self.stop(KeeperOperation::Replaced(why));
         }
-        let first = self.node == NodeId::NONE;
-        if first {
-            self.node = beaten.node;
-            self.operations.push_back(KeeperOperation::Node(beaten.node));
-        }
+        let first = self.renewed_ms.is_none();
         if self.now_ms >= self.answered_ms + self.settings.lease_ms {
             self.watch.interrupt(self.now_ms);
         }

@@ -24,7 +24,7 @@ fn a_drained_node_is_emptied_piece_by_piece() {
             last = table;
         }
         assert!(matches!(world.processes[0].done[&1], Ok(Answer::Placed(_))));
-        let node = world.processes[2].node.unwrap();
+        let node = world.processes[2].node;
         let of_node = world.status(1).nodes.into_iter().find(|status| status.node == node).unwrap();
         assert!(of_node.draining && of_node.placed && of_node.slots == 0 && &*of_node.name == "n2");
         // It gets its slots again.

@@ -52,7 +52,7 @@ fn a_death_is_repaired_within_five_seconds_and_nobody_else_loses_anything() {
             world.run_for(wait);
             let before = world.newest().unwrap();
             let at = world.chance.below(nodes as u64) as usize;
-            let (slots, dead) = (world.slots(at), world.processes[at].node.unwrap());
+            let (slots, dead) = (world.slots(at), world.processes[at].node);
             world.kill(at);
             let took = world.run_until(10_000, World::is_whole);
             assert!(took >= 1_400, "seed {seed}: not before its lease was over: {took} ms");
@@ -96,7 +96,7 @@ fn a_process_that_starts_again_keeps_its_slots_and_number_under_a_new_tenure() {
         let after = world.newest().unwrap();
         for slot in Slot::all() {
             assert_eq!(before.owner(slot), after.owner(slot), "seed {seed}");
-            let is_its = Some(after.owner(slot).node()) == node;
+            let is_its = after.owner(slot).node() == node;
             assert_eq!(after.tenure(slot).since > before.epoch, is_its, "seed {seed}");
         }
         // The first table that it was told has the new tenures already.
@@ -119,7 +119,7 @@ fn all_start_again_at_once_and_nobody_serves_under_a_tenure_of_before() {
         for process in world.alive() {
             let table = process.table.as_ref().unwrap();
             let old = |slot: &Slot| table.tenure(*slot).since <= before.epoch;
-            let own = |slot: &Slot| Some(table.owner(*slot).node()) == process.node;
+            let own = |slot: &Slot| table.owner(*slot).node() == process.node;
             assert_eq!(Slot::all().filter(|slot| own(slot) && old(slot)).count(), 0, "seed {seed}");
         }
         world.doubt_once_in = 0;
@@ -140,7 +140,7 @@ fn of_two_processes_of_one_name_the_later_goes_on() {
         assert_eq!(world.processes[later].node, world.processes[0].node);
         // From when on the later one serves, the earlier one was never told a table.
         let told = world.processes[0].table.as_ref().unwrap().epoch;
-        let node = world.processes[later].node.unwrap();
+        let node = world.processes[later].node;
         let newest = world.newest().unwrap();
         let since = newest.tenures.iter().filter(|tenure| tenure.owner.node() == node);
         assert!(since.map(|tenure| tenure.since).min().unwrap() > told, "seed {seed}");
@@ -161,6 +161,23 @@ fn a_paused_process_lapses_is_removed_and_joins_anew_under_its_number() {
         let paused = &world.processes[2];
         assert!(world.slots(2) > 1_000);
         assert_eq!((paused.node, paused.lapsed, paused.replaced), (node, false, None));
+        world.check();
+    }
+}
+
+#[test]
+fn who_is_cut_off_between_registration_and_first_beat_keeps_its_number() {
+    for seed in 0..SEEDS {
+        let mut world = World::of(seed, 3);
+        let cut_until_ms = world.now_ms + 6_000;
+        world.cut_until_ms.insert(3, cut_until_ms);
+        let late = world.start("late", 2);
+        let node = world.processes[late].node;
+        world.run_for(5_500);
+        let dead = |note: &Note| matches!(note, Note::Dead { node: dead, .. } if *dead == node);
+        assert!(world.processes[..3].iter().any(|process| process.notes.iter().any(dead)), "seed {seed}");
+        world.run_until(15_000, World::is_settled);
+        assert!(world.slots(late) > 500, "seed {seed}");
         world.check();
     }
 }
@@ -201,7 +218,7 @@ fn who_leaves_in_order_is_gone_at_once() {
         world.run_until(4_000, |world| world.alive().count() == 0);
         let next = world.start("next", 2);
         world.run_until(3_000, World::is_settled);
-        assert_eq!(world.processes[next].node, Some(NodeId(5)), "seed {seed}");
+        assert_eq!(world.processes[next].node, NodeId(5), "seed {seed}");
         world.check();
     }
 }

@@ -2,6 +2,7 @@
 //! their way there and back, and the store may be away for everybody or for one.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use protocol::envelope::RouterId;
@@ -12,7 +13,7 @@ use router::keeper::{
     Note, Replaced, RequestNumber, Status,
 };
 use storage::engine::{Engine, MemoryEngine};
-use storage::request::{Failure, Outcome, Request};
+use storage::request::{Failure, Lease, Outcome, Request};
 use storage::{leases, run, verify};
 
 /// How often a world is looked at, in milliseconds.
@@ -42,7 +43,7 @@ pub(crate) struct Process {
     paused_until_ms: u64,
     pub(crate) alive: bool,
     /// What its node was told.
-    pub(crate) node: Option<NodeId>,
+    pub(crate) node: NodeId,
     pub(crate) table: Option<Arc<Table>>,
     pub(crate) tables: usize,
     pub(crate) lapsed: bool,
@@ -117,7 +118,9 @@ impl World {
     pub(crate) fn start_with(&mut self, name: &str, cores: u16, exclusive: bool) -> usize {
         let incarnation = self.chance.below(u64::MAX);
         let address = "192.0.2.1:8802".parse().unwrap();
-        let settings = KeeperSettings { exclusive, ..KeeperSettings::new(name, address, cores, incarnation) };
+        let node = self.register(name, address, cores, incarnation);
+        let settings =
+            KeeperSettings { exclusive, ..KeeperSettings::new(node, name, address, cores, incarnation) };
         self.processes.push(Process {
             name: name.to_owned(),
             keeper: Keeper::new(settings, incarnation),
@@ -127,7 +130,7 @@ impl World {
             ticked_ms: self.now_ms,
             paused_until_ms: 0,
             alive: true,
-            node: None,
+            node,
             table: None,
             tables: 0,
             lapsed: false,
@@ -140,6 +143,16 @@ impl World {
         let at = self.processes.len() - 1;
         self.give(at, KeeperCompletion::Tick);
         at
+    }
+
+    /// As a process does before it has a keeper.
+    fn register(&mut self, name: &str, address: SocketAddr, cores: u16, incarnation: u64) -> NodeId {
+        let (node, name, draining) = (NodeId::NONE, name.into(), false);
+        let lease = Lease { node, name, address, cores, incarnation, beat: 0, draining };
+        match run(&mut self.engine, Request::Beat { lease, known: Epoch(0) }) {
+            Outcome::Beat(beaten) => beaten.node,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// `kill -9`.
@@ -175,13 +188,11 @@ impl World {
                 let delay = self.chance.below(self.delay_ms_max + 1);
                 self.later(delay, Event::Asked(at, number, request));
             }
-            KeeperOperation::Node(node) => assert_eq!(process.node.replace(node), None),
             KeeperOperation::Table(table) => {
-                assert!(process.node.is_some(), "a number comes first");
                 assert!(process.table.as_ref().is_none_or(|known| known.epoch < table.epoch));
                 let known = self.tables.entry(table.epoch).or_insert_with(|| Arc::clone(&table));
                 assert_eq!(*known, table, "two tables of one epoch");
-                let own = |owner: RouterId| Some(owner.node()) == process.node;
+                let own = |owner: RouterId| owner.node() == process.node;
                 for tenure in table.tenures.iter().filter(|tenure| own(tenure.owner)) {
                     let holder = self.holders.entry((tenure.owner.node(), tenure.since));
                     let holder = *holder.or_insert(process.incarnation);
@@ -287,14 +298,14 @@ impl World {
     pub(crate) fn slots(&self, at: usize) -> usize {
         let node = self.processes[at].node;
         let Some(table) = self.newest() else { return 0 };
-        table.tenures.iter().filter(|tenure| Some(tenure.owner.node()) == node).count()
+        table.tenures.iter().filter(|tenure| tenure.owner.node() == node).count()
     }
 
     /// True when all living nodes have one table, in which each slot belongs to one of them.
     pub(crate) fn is_whole(&self) -> bool {
         let Some(newest) = self.newest() else { return false };
         let is_told = self.alive().all(|process| process.table.as_ref() == Some(&newest) && !process.lapsed);
-        let alive: Vec<_> = self.alive().filter_map(|process| process.node).collect();
+        let alive: Vec<_> = self.alive().map(|process| process.node).collect();
         is_told && newest.tenures.iter().all(|tenure| alive.contains(&tenure.owner.node()))
     }
 
@@ -340,7 +351,7 @@ impl World {
         verify::verify(&mut self.engine).unwrap_or_else(|fault| panic!("{fault}"));
         let leases = leases(&mut self.engine).unwrap();
         for process in self.alive() {
-            let own = leases.iter().find(|lease| Some(lease.node) == process.node);
+            let own = leases.iter().find(|lease| lease.node == process.node);
             assert_eq!(own.map(|lease| lease.incarnation), Some(process.incarnation), "{}", process.name);
         }
         assert_eq!(leases.len(), self.alive().count(), "no lease of a process that has gone");

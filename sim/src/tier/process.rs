@@ -320,7 +320,13 @@ impl Start<'_> {
             beat_ms: tier.lease_ms / 4,
             lease_ms: tier.lease_ms,
             exclusive: tier.embedded,
-            ..KeeperSettings::new(&self.name, address_of(self.place), self.shape.cores, self.incarnation)
+            ..KeeperSettings::new(
+                self.node,
+                &self.name,
+                address_of(self.place),
+                self.shape.cores,
+                self.incarnation,
+            )
         };
         Keeping::new(Keeper::new(settings, seed))
     }
