@@ -75,7 +75,7 @@ impl GatewayShard {
                 } else {
                     reference as u64
                 };
-                let after = after.min(state.head);
+                let after = self.begins_after(slot, &key, after, state.head);
                 if reference == OPENING {
                     self.begin_where_welcomed(slot, room, after);
                 }

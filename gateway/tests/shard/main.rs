@@ -1,5 +1,6 @@
 //! The promises of the gateway shard, one file each, driven through its two enums alone.
 
+mod ahead;
 mod chaos;
 mod closing;
 mod cluster;
