@@ -27,7 +27,7 @@ impl GatewayShard {
         let attachment = self.rooms.attachment_mut(at);
         if attachment.position() > last.max(head) {
             attachment.set_position(head);
-            if head < last && !attachment.is_lagging() {
+            if head < last && !attachment.is_apart() {
                 self.lag(at);
             }
         }

@@ -140,7 +140,7 @@ impl GatewayShard {
     fn deliver_to(&mut self, at: u32, chunk: &Chunk<'_>, packets: &mut Packets) -> bool {
         let attachment = self.rooms.attachment(at);
         let (slot, position) = (attachment.slot, attachment.position());
-        if attachment.is_lagging() || position >= chunk.last {
+        if attachment.is_apart() || position >= chunk.last {
             return false;
         }
         if position + 1 == chunk.first {
@@ -190,8 +190,11 @@ impl GatewayShard {
             let attachment = self.rooms.attachment(at);
             let (slot, next) = (attachment.slot, attachment.next_in_room);
             at = next;
+            let is_asked = attachment.is_asked();
             let connection = &self.slab[slot];
-            if connection.state != State::Open || except.is_some_and(|user| connection.is_user(user.as_str()))
+            if connection.state != State::Open
+                || is_asked
+                || except.is_some_and(|user| connection.is_user(user.as_str()))
             {
                 continue;
             }

@@ -170,12 +170,43 @@ impl GatewayShard {
     }
 
     /// Something says that the member left. It may be long ago, and the member back since: the owner knows. Its events go on
-    /// after `seq` if so.
+    /// after `seq` if so. It keeps its place in the room meanwhile: what else was asked for it may be answered first, and is
+    /// not to begin again what it was sent.
     pub(super) fn ask_again(&mut self, slot: u32, at: u32, seq: u64) {
         let room = self.rooms.attachment(at).room;
         let key = self.rooms.room(room).key();
+        self.rooms.make_asked(&mut self.slab[slot], at, seq);
         self.joined(slot, &key, seq);
-        self.detach(at);
+    }
+
+    /// An owner says that a member is one: it has what lies up to `after`, and the log ends at `head`. What was asked before the member was
+    /// sent as much says nothing of now.
+    pub(super) fn go_on(&mut self, at: u32, after: u64, head: u64) {
+        let is_right = self.cluster.is_none();
+        let attachment = self.rooms.attachment_mut(at);
+        let position = attachment.position();
+        if !attachment.is_asked() || after < position && !(is_right && after == head) {
+            return;
+        }
+        if is_right {
+            // The log may be another one, of a conversation that was made anew.
+            attachment.set_position(position.min(head));
+        }
+        attachment.clear_asked();
+        let slot = attachment.slot;
+        if self.slab[slot].state != State::Open || !self.has_everything(at) {
+            self.lag(at);
+        }
+    }
+
+    /// An owner says that there is no such member, as asked for one that has what lies up to `after`.
+    pub(super) fn go_away(&mut self, slot: u32, room: u32, after: u64) {
+        if let Some(at) = self.attachment_in(slot, room) {
+            let attachment = self.rooms.attachment(at);
+            if attachment.is_asked() && after >= attachment.position() {
+                self.rooms.detach(&mut self.slab[slot], at);
+            }
+        }
     }
 
     /// One pull a room, until it has what is known to be published.
@@ -220,7 +251,7 @@ impl GatewayShard {
         while at != NONE {
             let attachment = self.rooms.attachment(at);
             let next = attachment.next_in_room;
-            if !attachment.is_lagging() && attachment.position() < to {
+            if !attachment.is_apart() && attachment.position() < to {
                 self.lag(at);
             }
             at = next;

@@ -66,8 +66,9 @@ impl GatewayShard {
             let key = ConversationKey { tenant, conversation: item.conversation };
             let Some(room) = self.rooms.find(&key) else { continue };
             self.rooms.room_mut(room).pending -= 1;
-            let state = if refused.is_some() { None } else { item.state };
-            if let (Some(slot), Some(state)) = (slot, state) {
+            if refused.is_some() {
+                // Nothing is known.
+            } else if let (Some(slot), Some(state)) = (slot, item.state) {
                 let after = if reference == OPENING {
                     let opening = opening.as_deref_mut();
                     let cursor = opening.and_then(|opening| note(opening, item, state, &mut place));
@@ -80,6 +81,8 @@ impl GatewayShard {
                     self.begin_where_welcomed(slot, room, after);
                 }
                 self.enter(slot, room, after, state.head);
+            } else if let Some(slot) = slot {
+                self.go_away(slot, room, u64::try_from(reference).unwrap_or(0));
             }
             self.drop_room_if_empty(room);
         }
@@ -122,6 +125,7 @@ impl GatewayShard {
         found.head = found.head.max(head);
         if let Some(at) = self.attachment_in(slot, room) {
             self.come_back(at);
+            self.go_on(at, after, head);
         } else {
             if u32::from(self.slab[slot].attachments) >= self.settings.limits.conversations_attached {
                 return;

@@ -62,7 +62,9 @@ const LAGGING: u64 = 1 << 63;
 const LEAVING: u64 = 1 << 62;
 /// Third bit: was leaving and is back, while the event that says that it left is still to come.
 const RETURNED: u64 = 1 << 61;
-const MARKS: u64 = LAGGING | LEAVING | RETURNED;
+/// Fourth bit: its owner is asked whether it is a member still, and it is sent nothing until the owner says so.
+const ASKED: u64 = 1 << 60;
+const MARKS: u64 = LAGGING | LEAVING | RETURNED | ASKED;
 
 /// One connection in one room: 32 bytes, one for each conversation of each session.
 #[derive(Debug)]
@@ -90,6 +92,23 @@ impl Attachment {
 
     pub(super) const fn is_lagging(&self) -> bool {
         self.position & LAGGING != 0
+    }
+
+    /// True when it is not sent what is published.
+    pub(super) const fn is_apart(&self) -> bool {
+        self.position & (LAGGING | ASKED) != 0
+    }
+
+    pub(super) const fn is_asked(&self) -> bool {
+        self.position & ASKED != 0
+    }
+
+    const fn set_asked(&mut self) {
+        self.position = self.position & !(LEAVING | RETURNED) | ASKED;
+    }
+
+    pub(super) const fn clear_asked(&mut self) {
+        self.position &= !ASKED;
     }
 
     pub(super) const fn is_leaving(&self) -> bool {
@@ -296,6 +315,16 @@ impl Rooms {
         self.link_lagging(connection, at);
     }
 
+    /// From now on it is sent nothing: it has what lies up to `position`, and its owner is asked about the rest.
+    pub(super) fn make_asked(&mut self, connection: &mut Connection, at: u32, position: u64) {
+        if self.attachment(at).is_lagging() {
+            self.make_live(connection, at);
+        }
+        let attachment = self.attachment_mut(at);
+        attachment.set_position(position);
+        attachment.set_asked();
+    }
+
     /// Lagging attachments are a ring, so that one link in the record reaches both its ends.
     fn link_lagging(&mut self, connection: &mut Connection, at: u32) {
         let first = if connection.lagging == NONE { at } else { connection.lagging };
@@ -374,7 +403,7 @@ impl Rooms {
                 assert_eq!(attachment.previous_in_room, previous);
                 assert!(room.last_seq().is_some(), "a room has a head before it has members");
                 let behind = room.last_seq().is_some_and(|last| attachment.position() < last);
-                assert!(attachment.is_lagging() || !behind, "a live member has every event of its room");
+                assert!(attachment.is_apart() || !behind, "a live member has every event of its room");
                 (previous, at) = (at, attachment.next_in_room);
                 count += 1;
             }
