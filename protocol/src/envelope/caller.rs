@@ -2,92 +2,89 @@
 
 use super::{Caller, ToGateway, ToRouter};
 
+/// Who asks, by the kind of reference that `$envelope` is.
+macro_rules! asker {
+    ($envelope:expr) => {
+        match $envelope {
+            ToRouter::Append { caller, .. }
+            | ToRouter::Signal { caller, .. }
+            | ToRouter::History { caller, .. }
+            | ToRouter::Backlog { caller, .. }
+            | ToRouter::Attach { caller, .. }
+            | ToRouter::Create { caller, .. }
+            | ToRouter::Show { caller, .. }
+            | ToRouter::Change { caller, .. }
+            | ToRouter::Remove { caller, .. }
+            | ToRouter::Members { caller, .. }
+            | ToRouter::SessionOpen { caller, .. }
+            | ToRouter::PresenceOf { caller, .. }
+            | ToRouter::Conversations { caller, .. } => Some(caller),
+            ToRouter::Detach { .. }
+            | ToRouter::Mark { .. }
+            | ToRouter::Typing { .. }
+            | ToRouter::SessionHeard { .. }
+            | ToRouter::SessionClose { .. }
+            | ToRouter::Watch { .. }
+            | ToRouter::Unwatch { .. }
+            | ToRouter::Membership { .. }
+            | ToRouter::GatewayGone { .. } => None,
+        }
+    };
+}
+
+/// Who is answered, by the kind of reference that `$envelope` is.
+macro_rules! answered {
+    ($envelope:expr) => {
+        match $envelope {
+            ToGateway::Appended { caller, .. }
+            | ToGateway::Signalled { caller, .. }
+            | ToGateway::Refused { caller, .. }
+            | ToGateway::Misplaced { caller }
+            | ToGateway::Page { caller, .. }
+            | ToGateway::Backlog { caller, .. }
+            | ToGateway::Attached { caller, .. }
+            | ToGateway::PresenceOf { caller, .. }
+            | ToGateway::SessionOpened { caller, .. }
+            | ToGateway::Conversations { caller, .. }
+            | ToGateway::Created { caller, .. }
+            | ToGateway::Conversation { caller, .. }
+            | ToGateway::Removed { caller }
+            | ToGateway::Members { caller, .. } => Some(caller),
+            ToGateway::Publish { .. }
+            | ToGateway::Head { .. }
+            | ToGateway::Signal { .. }
+            | ToGateway::Typing { .. }
+            | ToGateway::Receipt { .. }
+            | ToGateway::Presence { .. }
+            | ToGateway::CloseSession { .. }
+            | ToGateway::Joined { .. }
+            | ToGateway::Left { .. } => None,
+        }
+    };
+}
+
 impl ToRouter {
     /// Who asks, of a request: of an envelope that is answered exactly once.
     #[must_use]
     pub const fn request(&self) -> Option<&Caller> {
-        match self {
-            Self::Append { caller, .. }
-            | Self::Signal { caller, .. }
-            | Self::History { caller, .. }
-            | Self::Backlog { caller, .. }
-            | Self::Attach { caller, .. }
-            | Self::Create { caller, .. }
-            | Self::Show { caller, .. }
-            | Self::Change { caller, .. }
-            | Self::Remove { caller, .. }
-            | Self::Members { caller, .. }
-            | Self::SessionOpen { caller, .. }
-            | Self::PresenceOf { caller, .. }
-            | Self::Conversations { caller, .. } => Some(caller),
-            Self::Detach { .. }
-            | Self::Mark { .. }
-            | Self::Typing { .. }
-            | Self::SessionHeard { .. }
-            | Self::SessionClose { .. }
-            | Self::Watch { .. }
-            | Self::Unwatch { .. }
-            | Self::Membership { .. }
-            | Self::GatewayGone { .. } => None,
-        }
+        asker!(self)
     }
 
     /// The same, to be replaced.
     pub const fn request_mut(&mut self) -> Option<&mut Caller> {
-        match self {
-            Self::Append { caller, .. }
-            | Self::Signal { caller, .. }
-            | Self::History { caller, .. }
-            | Self::Backlog { caller, .. }
-            | Self::Attach { caller, .. }
-            | Self::Create { caller, .. }
-            | Self::Show { caller, .. }
-            | Self::Change { caller, .. }
-            | Self::Remove { caller, .. }
-            | Self::Members { caller, .. }
-            | Self::SessionOpen { caller, .. }
-            | Self::PresenceOf { caller, .. }
-            | Self::Conversations { caller, .. } => Some(caller),
-            Self::Detach { .. }
-            | Self::Mark { .. }
-            | Self::Typing { .. }
-            | Self::SessionHeard { .. }
-            | Self::SessionClose { .. }
-            | Self::Watch { .. }
-            | Self::Unwatch { .. }
-            | Self::Membership { .. }
-            | Self::GatewayGone { .. } => None,
-        }
+        asker!(self)
     }
 }
 
 impl ToGateway {
-    /// Who asked, when this is an answer, to be replaced.
+    /// Who asked, when this is an answer.
+    #[must_use]
+    pub const fn caller(&self) -> Option<Caller> {
+        answered!(self).copied()
+    }
+
+    /// The same, to be replaced.
     pub const fn caller_mut(&mut self) -> Option<&mut Caller> {
-        match self {
-            Self::Appended { caller, .. }
-            | Self::Signalled { caller, .. }
-            | Self::Refused { caller, .. }
-            | Self::Misplaced { caller }
-            | Self::Page { caller, .. }
-            | Self::Backlog { caller, .. }
-            | Self::Attached { caller, .. }
-            | Self::PresenceOf { caller, .. }
-            | Self::SessionOpened { caller, .. }
-            | Self::Conversations { caller, .. }
-            | Self::Created { caller, .. }
-            | Self::Conversation { caller, .. }
-            | Self::Removed { caller }
-            | Self::Members { caller, .. } => Some(caller),
-            Self::Publish { .. }
-            | Self::Head { .. }
-            | Self::Signal { .. }
-            | Self::Typing { .. }
-            | Self::Receipt { .. }
-            | Self::Presence { .. }
-            | Self::CloseSession { .. }
-            | Self::Joined { .. }
-            | Self::Left { .. } => None,
-        }
+        answered!(self)
     }
 }

@@ -235,35 +235,3 @@ pub enum ToGateway {
         more: bool,
     },
 }
-
-impl ToGateway {
-    /// Who asked, when this is an answer.
-    #[must_use]
-    pub const fn caller(&self) -> Option<Caller> {
-        match self {
-            Self::Appended { caller, .. }
-            | Self::Signalled { caller, .. }
-            | Self::Refused { caller, .. }
-            | Self::Misplaced { caller }
-            | Self::Page { caller, .. }
-            | Self::Backlog { caller, .. }
-            | Self::Attached { caller, .. }
-            | Self::PresenceOf { caller, .. }
-            | Self::SessionOpened { caller, .. }
-            | Self::Conversations { caller, .. }
-            | Self::Created { caller, .. }
-            | Self::Conversation { caller, .. }
-            | Self::Removed { caller }
-            | Self::Members { caller, .. } => Some(*caller),
-            Self::Publish { .. }
-            | Self::Head { .. }
-            | Self::Signal { .. }
-            | Self::Typing { .. }
-            | Self::Receipt { .. }
-            | Self::Presence { .. }
-            | Self::CloseSession { .. }
-            | Self::Joined { .. }
-            | Self::Left { .. } => None,
-        }
-    }
-}
