@@ -72,6 +72,8 @@ pub struct Counters {
     pub marks_dropped: u64,
     /// Requests told that another shard has their slot.
     pub misplaced: u64,
+    /// Transactions of appends that the fence of another owner refused.
+    pub appends_fenced: u64,
     /// Appends tried again in a transaction of their own, because another conversation's slot had gone to another shard.
     pub tried_alone: u64,
     /// Marks and memberships passed on to the shard that has their slot.

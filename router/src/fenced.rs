@@ -15,6 +15,7 @@ use crate::shard::RouterShard;
 impl RouterShard {
     /// A transaction of appends was refused.
     pub(crate) fn appends_fenced(&mut self, landings: &[Landing]) {
+        self.counters.appends_fenced += 1;
         let slot = |landing: &Landing| match landing {
             Landing::Here(place) => self.conversations.slot(*place),
             Landing::Elsewhere(key) => Slot::of_conversation(key),

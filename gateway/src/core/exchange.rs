@@ -245,9 +245,9 @@ impl Inbox {
             || self.of_node.as_ref().is_some_and(|of| !of.from_api.is_empty() || !of.commands.is_empty())
     }
 
-    /// Items waiting now: for the gateway shard, for the router shard, outcomes.
-    pub(super) fn depths(&self) -> [usize; 3] {
-        [self.gateway.len(), self.router.len(), self.outcomes.len()]
+    /// Items waiting now: for the gateway shard, for the router shard, outcomes, for links.
+    pub(super) fn depths(&self) -> [usize; 4] {
+        [self.gateway.len(), self.router.len(), self.outcomes.len(), self.links.len()]
     }
 }
 
@@ -438,6 +438,6 @@ mod tests {
         for request in 0..3 {
             exchange.answer(RouterId(0), RequestId(request), Outcome::Marked);
         }
-        assert_eq!(exchange.inbox(0).depths(), [0, 0, 1]);
+        assert_eq!(exchange.inbox(0).depths(), [0, 0, 1, 0]);
     }
 }

@@ -58,6 +58,21 @@ impl CommandAnswers {
     }
 }
 
+/// What a keeper has told since the node began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    /// Whether the node's lease is not renewed in time, now.
+    pub(super) lapsed: bool,
+    /// Times that it began not to be.
+    pub(super) lapses: u64,
+    /// Router nodes that this one found gone.
+    pub(super) nodes_dead: u64,
+    /// Slots that tables gave to other owners, or anew to the same, whoever made them.
+    pub(super) slots_moved: u64,
+    /// Times that the store began to fail.
+    pub(super) store_failures: u64,
+}
+
 /// A keeper and what it is connected to.
 pub struct Keeping {
     keeper: Keeper,
@@ -67,6 +82,7 @@ pub struct Keeping {
     wanted: Epoch,
     stopping: Stopping,
     due_ms: u64,
+    counters: Counters,
 }
 
 /// How far a node that stops is.
@@ -85,8 +101,8 @@ impl Keeping {
     /// A keeper of this node that has not begun.
     #[must_use]
     pub fn new(keeper: Keeper, node: NodeId, answers: CommandAnswers, logger: Logger) -> Self {
-        let (wanted, stopping, due_ms) = (Epoch(0), Stopping::No, 0);
-        Self { keeper, node, answers, logger, wanted, stopping, due_ms }
+        let (wanted, stopping, due_ms, counters) = (Epoch(0), Stopping::No, 0, Counters::default());
+        Self { keeper, node, answers, logger, wanted, stopping, due_ms, counters }
     }
 
     /// Whether a request to the store was the keeper's.
@@ -113,6 +129,11 @@ impl Keeping {
     /// True once the node has given its slots and its lease away.
     pub(super) fn has_left(&self) -> bool {
         self.stopping == Stopping::Left
+    }
+
+    /// What the keeper has told.
+    pub(super) const fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Does what is due, and executes what it wants.
@@ -152,6 +173,8 @@ impl Keeping {
                 KeeperOperation::Lapsed(lapsed) => {
                     placement.set_lapsed(lapsed);
                     outgoing.wake_all();
+                    self.counters.lapsed = lapsed;
+                    self.counters.lapses += u64::from(lapsed);
                     self.tell_lapsed(lapsed);
                 }
                 KeeperOperation::Replaced(replaced) => {
@@ -205,7 +228,7 @@ impl Keeping {
         self.logger.error("the node stops", &[("why", &why)]);
     }
 
-    fn note(&self, note: &Note) {
+    fn note(&mut self, note: &Note) {
         match note {
             Note::Joined { node, name } => {
                 self.logger.info("a router node has joined", &[("node", name), ("number", &node.0)]);
@@ -214,13 +237,16 @@ impl Keeping {
                 self.logger.info("a router node is gone", &[("node", name), ("number", &node.0)]);
             }
             Note::Dead { node, silent_ms } => {
+                self.counters.nodes_dead += 1;
                 let fields: crate::log::Fields<'_> = &[("number", &node.0), ("silent_ms", silent_ms)];
                 self.logger.warn("a router node does not renew its lease", fields);
             }
             Note::Moved { epoch, slots } => {
+                self.counters.slots_moved += *slots as u64;
                 self.logger.info("slots have moved", &[("epoch", &epoch.0), ("slots", slots)]);
             }
             Note::StoreFails(failure) => {
+                self.counters.store_failures += 1;
                 let why = format!("{failure:?}");
                 self.logger.error("the keeper can't reach the store", &[("why", &why)]);
             }

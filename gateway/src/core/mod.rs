@@ -469,7 +469,7 @@ impl Core {
         }
         self.report_ms = now.monotonic_ms + REPORT_MS;
         self.parts.direction.report_alive(self.parts.number);
-        report::publish(&self.parts, self.parts.inbox.depths());
+        report::publish(&self.parts);
         self.parts.ring.trim();
         if let Some(links) = &mut self.parts.links {
             links.trim();

@@ -47,9 +47,9 @@ pub struct Counters {
     /// Times that an owner paused a link.
     pub pauses: u64,
     /// Handshakes that came to nothing, by the reason's number.
-    refused: [u64; Reason::COUNT],
+    pub(crate) refused: [u64; Reason::COUNT],
     /// Links that ended after that, by the reason's number.
-    ended: [u64; Reason::COUNT],
+    pub(crate) ended: [u64; Reason::COUNT],
 }
 
 impl Counters {

@@ -93,9 +93,9 @@ pub struct Counters {
     /// Gauge: bytes of unfinished input now.
     pub input_bytes: u64,
     /// Close frames sent, by the place of their code in [`Counters::close_codes`].
-    closes: [u64; CLOSE_CODES.len()],
+    pub(crate) closes: [u64; CLOSE_CODES.len()],
     /// Errors answered, by the code's number.
-    errors: [u64; ErrorCode::ALL.len()],
+    pub(crate) errors: [u64; ErrorCode::ALL.len()],
 }
 
 impl Counters {

@@ -105,6 +105,11 @@ impl Accepted {
         }
     }
 
+    /// Envelopes that wait for room.
+    pub(super) fn held_count(&self) -> usize {
+        self.held.len()
+    }
+
     pub(super) fn tell_gauge(&self) {
         self.gauge.set_bytes(self.link.unsent_bytes());
     }

@@ -50,6 +50,13 @@ pub(super) struct Dialled {
 }
 
 impl Dialled {
+    pub(super) fn link(&self) -> Option<&Link> {
+        match &self.state {
+            State::Linked(_, link) => Some(link),
+            State::Waiting(_) | State::Dialling => None,
+        }
+    }
+
     pub(super) fn link_mut(&mut self) -> Option<&mut Link> {
         self.linked_mut().map(|(_, link)| link)
     }

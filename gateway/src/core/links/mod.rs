@@ -54,6 +54,23 @@ pub struct LinkSettings {
     pub logger: Logger,
 }
 
+/// What the links of a core have at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Gauges {
+    /// Links to router nodes that are ready.
+    pub(super) routers: u64,
+    /// Links of other nodes' cores that are ready.
+    pub(super) gateways: u64,
+    /// Accepted links whose peer has not proved itself.
+    pub(super) unproved: u64,
+    /// Links that are not read for now.
+    pub(super) paused: u64,
+    /// Envelopes that wait for room in a link.
+    pub(super) held: u64,
+    /// Bytes that sockets have not taken.
+    pub(super) unsent_bytes: u64,
+}
+
 /// How a turn of the links went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
@@ -331,9 +348,22 @@ impl Links {
         self.common.counters()
     }
 
-    /// Links to router nodes, and of other nodes' cores, that are ready.
-    pub(super) fn counts(&self) -> (usize, usize) {
-        (self.ready.len(), self.gateways.len())
+    /// What they have now; looks at each.
+    pub(super) fn gauges(&self) -> Gauges {
+        let mut gauges = Gauges {
+            routers: self.ready.len() as u64,
+            gateways: self.gateways.len() as u64,
+            unproved: self.unproved.len() as u64,
+            ..Gauges::default()
+        };
+        for accepted in self.accepted.values() {
+            gauges.held += accepted.held_count() as u64;
+            gauges.paused += u64::from(accepted.link.is_paused());
+        }
+        let dialled = self.dialled.values().filter_map(Dialled::link);
+        let links = self.accepted.values().map(|accepted| &accepted.link).chain(dialled);
+        gauges.unsent_bytes = links.map(|link| link.unsent_bytes() as u64).sum();
+        gauges
     }
 
     /// Gives back memory that nobody needs now.
