@@ -253,7 +253,7 @@ sections! {
         /// Longest page of history, in events.
         page_events: u16 = PAGE_EVENTS_MAX; 1 to PAGE_EVENTS_MAX as u64, "the protocol allows 200",
         /// Users watched for presence, a connection.
-        watch_users: u32 = 500; 0 to 100_000, "each is an entry in memory for every watcher",
+        watch_users: u32 = 500; 0 to 65_535, "each is an entry in memory for every watcher",
         /// Silence after which the server pings, in milliseconds.
         heartbeat_ms: u32 = 30_000; 100 to 3_600_000, "shorter is a flood, longer than an hour no heartbeat",
         /// Time from connecting to `hello`, for each of its two steps, in milliseconds.

@@ -6,6 +6,7 @@ use protocol::envelope::ToRouter;
 use protocol::error::{ErrorCode, Refusal};
 use protocol::frame::ServerFrame;
 use protocol::id::{UserId, UserKey};
+use protocol::limits::WATCH_USERS_MAX;
 use protocol::placement::Slot;
 
 use super::GatewayShard;
@@ -245,9 +246,12 @@ impl GatewayShard {
         self.tell_owners(unwatched, |users| ToRouter::Unwatch { gateway, users });
     }
 
+    /// Tells each owner of its users, of so many at a time as a frame of a link surely holds.
     pub(super) fn tell_owners(&mut self, users: Vec<UserKey>, envelope: impl Fn(Box<[UserKey]>) -> ToRouter) {
         for (owner, users) in self.owners.group(users.into_iter().map(|user| (Slot::of_user(&user), user))) {
-            self.tell_owner(owner, envelope(users));
+            for users in users.chunks(WATCH_USERS_MAX) {
+                self.tell_owner(owner, envelope(users.into()));
+            }
         }
     }
 

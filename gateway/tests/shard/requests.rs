@@ -1,13 +1,15 @@
 //! Requests: each operation of PROTOCOL section 2 reaches its owner as it was meant, and each answer its client.
 
+use gateway::shard::Settings;
 use protocol::envelope::{Authority, ToGateway, ToRouter};
 use protocol::error::{ErrorCode, Refusal};
 use protocol::frame::{ChatListEntry, Range};
 use protocol::id::{ConversationId, Tenant, UserId, UserKey};
+use protocol::limits::WATCH_USERS_MAX;
 use serde_json::{Value, json};
 
 use crate::owner::key;
-use crate::world::{World, token_for};
+use crate::world::{World, settings, token_for};
 
 fn ready() -> (World, ring::token::Token) {
     let mut world = World::new();
@@ -253,6 +255,28 @@ fn a_users_presence_is_asked_for_once_a_shard_and_told_to_each_watcher() {
     );
     world.end(bob, 0);
     assert!(world.asked().iter().any(|(_, envelope)| matches!(envelope, ToRouter::Unwatch { .. })));
+}
+
+#[test]
+fn who_watched_many_is_unwatched_in_as_many_envelopes_as_it_takes() {
+    let mut world = World::with(Settings { watch_users_max: 1_200, ..settings() });
+    let alice = world.session("alice", "d");
+    for hundreds in 0..12 {
+        let users: Vec<String> = (0..100).map(|user| format!("u{}", hundreds * 100 + user)).collect();
+        world.say(alice, &json!({"op": "watch", "users": users}));
+    }
+    world.asked();
+    world.end(alice, 0);
+    let asked = world.asked();
+    let unwatched: Vec<usize> = asked
+        .iter()
+        .filter_map(|(_, envelope)| match envelope {
+            ToRouter::Unwatch { users, .. } => Some(users.len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(unwatched.iter().sum::<usize>(), 1_200);
+    assert!(unwatched.iter().all(|users| *users <= WATCH_USERS_MAX), "{unwatched:?}");
 }
 
 #[test]
