@@ -26,6 +26,8 @@ use crate::random;
 const DIRECT_PREFIX: &str = "direct:";
 /// Most members of one creation.
 pub(crate) const CREATE_MEMBERS_MAX: usize = 10_000;
+// The creation goes to its owner over a link, perhaps.
+const _: () = assert!(CREATE_MEMBERS_MAX <= protocol::link::ENVELOPE_ITEMS_MAX);
 
 /// A conversation as JSON.
 fn conversation_json(conversation: &Conversation) -> Value {

@@ -3,6 +3,7 @@
 //! A *soft* bound makes [`crate::RouterShard::wants_input`] false; the *hard* one behind it refuses as `unavailable`.
 
 use protocol::limits::{EVENT_BYTES_MAX, PAGE_EVENTS_MAX};
+use protocol::link::{ENVELOPE_EVENTS_BYTES_MAX, ENVELOPE_EVENTS_MAX, ENVELOPE_ITEMS_MAX};
 use storage::kv::COMMIT_BYTES_MAX;
 
 /// Requests of one conversation that wait for a load.
@@ -140,3 +141,13 @@ const _: () = assert!(WAITING_OF_ONE_MAX <= WAITING_SOFT && APPENDS_OF_ONE_MAX <
 const _: () = assert!(BATCH_EVENTS_MAX * APPENDS_IN_FLIGHT_MAX < REMOTE_RETURNED_MAX);
 const _: () = assert!(RETURNED_A_ROUND < REMOTE_SHARE && 2 * REMOTE_SHARE < RETURNED_SOFT);
 const _: () = assert!(TYPING_EVERY_MS < TYPING_OVER_MS);
+// Whatever an owner tells fits a frame of a link: two batches that are published together, or one and what a page has behind
+// it; a page, which has one event at least; lists.
+const _: () = assert!(2 * BATCH_BYTES_MAX <= ENVELOPE_EVENTS_BYTES_MAX);
+const _: () = assert!(2 * BATCH_EVENTS_MAX <= ENVELOPE_EVENTS_MAX);
+const _: () = assert!(BATCH_BYTES_MAX + PAGE_BYTES_MAX + EVENT_BYTES_MAX <= ENVELOPE_EVENTS_BYTES_MAX);
+const _: () = assert!(BATCH_EVENTS_MAX + PAGE_EVENTS_MAX as usize <= ENVELOPE_EVENTS_MAX);
+const _: () = assert!(ATTACH_ITEMS_MAX <= ENVELOPE_ITEMS_MAX && CREATE_MEMBERS_MAX <= ENVELOPE_ITEMS_MAX);
+const _: () = assert!(
+    MEMBERS_PAGE_MAX as usize <= ENVELOPE_ITEMS_MAX && CONVERSATIONS_PAGE_MAX as usize <= ENVELOPE_ITEMS_MAX
+);

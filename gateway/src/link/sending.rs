@@ -21,7 +21,8 @@ const _: () = assert!(UNSENT_BYTES_MAX + FRAME_BYTES_MAX + 8 * TABLE_BYTES_MAX <
 pub enum Unsent {
     /// Too much is unsent for its lane, or the link is not ready: as if a mailbox were full.
     Full,
-    /// It does not fit a frame, ever. A publish may become a [`ToGateway::Head`]; a request is refused as too large.
+    /// It does not fit a frame, ever. No shard makes such an envelope: the bounds of what they make stand below
+    /// [`FRAME_BYTES_MAX`].
     TooLarge,
 }
 

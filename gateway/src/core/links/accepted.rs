@@ -67,12 +67,8 @@ impl Accepted {
         match self.link.send_to_gateway(common, &envelope, core) {
             Ok(()) => Ok(()),
             Err(Unsent::Full) => Err(envelope),
-            Err(Unsent::TooLarge) => {
-                if let Some(head) = head_instead(&envelope) {
-                    let _ = self.link.send_to_gateway(common, &head, core);
-                }
-                Ok(())
-            }
+            // Never: `router/src/limits.rs` says so of all that an owner tells.
+            Err(Unsent::TooLarge) => Ok(()),
         }
     }
 
@@ -89,13 +85,8 @@ impl Accepted {
             match self.link.send_to_gateway(common, envelope, core) {
                 Ok(()) => {}
                 Err(Unsent::Full) if self.link.is_ready() && envelope.lane() != Lane::Ephemeral => return,
-                // Gone first.
-                Err(Unsent::Full) => {}
-                Err(Unsent::TooLarge) => {
-                    if let Some(head) = head_instead(envelope) {
-                        let _ = self.link.send_to_gateway(common, &head, core);
-                    }
-                }
+                // Gone first; or too large, which nothing is.
+                Err(Unsent::Full | Unsent::TooLarge) => {}
             }
             self.held.pop_front();
             self.gauge.took();
@@ -113,13 +104,6 @@ impl Accepted {
     pub(super) fn tell_gauge(&self) {
         self.gauge.set_bytes(self.link.unsent_bytes());
     }
-}
-
-/// What stands for a publish that fits no frame: the log has the events.
-fn head_instead(envelope: &ToGateway) -> Option<ToGateway> {
-    let ToGateway::Publish { conversation, events } = envelope else { return None };
-    let head = events.last().map_or(0, protocol::event::Event::seq);
-    Some(ToGateway::Head { conversation: *conversation, head })
 }
 
 impl Links {

@@ -254,7 +254,8 @@ impl Links {
             Some(link) => match link.send_to_router(&mut self.common, &envelope, to.core()) {
                 Ok(()) => Ok(()),
                 Err(crate::link::Unsent::Full) => Err(envelope),
-                // No client's frame is that large. Whoever asks is answered once its patience is over.
+                // Never: a draft, `CREATE_MEMBERS_MAX` members, `WATCH_USERS_MAX` users and `conversations_attached`
+                // conversations all fit.
                 Err(crate::link::Unsent::TooLarge) => Ok(()),
             },
             None => Err(envelope),
