@@ -212,7 +212,8 @@ sections! {
         listen: Option<SocketAddr> = None,
         /// The address that other nodes reach `listen` at. Empty: `listen` itself.
         advertise: Option<SocketAddr> = None,
-        /// Router nodes that a gateway node asks first, as `host:port`; the others it learns from them. A name is looked up at start.
+        /// Router nodes that a gateway node asks first, as `host:port`; the others it learns from them. A name
+        /// is looked up at start, and again when a router node is not reached there.
         routers: Vec<String> = Vec::new(),
         /// Secret that nodes prove themselves to one another with, 32 bytes or more. Anything but loopback needs one; there,
         /// one is generated and kept in the data directory.

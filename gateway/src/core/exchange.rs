@@ -302,9 +302,9 @@ impl Outgoing {
 
     /// Has the link of a gateway shard of another node ended, by the core that has it. One that is gone has none.
     pub(super) fn cut(&mut self, gateway: GatewayId) {
-        let Some(Remote { core, gauge }) = self.remote(gateway) else { return };
-        gauge.cut();
-        self.links[usize::from(core)].wake();
+        let Some(remote) = self.remote(gateway) else { return };
+        self.remotes.cut(&remote);
+        self.links[usize::from(remote.core)].wake();
     }
 
     fn remote(&mut self, gateway: GatewayId) -> Option<Remote> {

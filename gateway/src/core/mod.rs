@@ -15,6 +15,7 @@ mod keeping;
 mod links;
 mod phase;
 mod report;
+mod seeds;
 mod shared;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use exchange::{Exchange, Inbox, Outgoing};
 pub use keeping::{CommandAnswers, Keeping};
 pub use links::{LinkSettings, Links};
 pub use phase::{Direction, Phase};
+pub use seeds::Seeds;
 pub use shared::{Brim, Placement, Remotes};
 
 use self::hands::{Hands, send_over};

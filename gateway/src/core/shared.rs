@@ -125,7 +125,7 @@ impl Gauge {
     }
 
     /// Says that the link is to end.
-    pub(super) fn cut(&self) {
+    fn cut(&self) {
         self.cut.store(true, Ordering::Release);
     }
 
@@ -153,13 +153,15 @@ pub struct Remotes {
     next: AtomicU32,
     /// Grows when one is gone.
     gone: AtomicU64,
+    /// Grows when one is given up: written behind its gauge.
+    cuts: AtomicU64,
     map: RwLock<HashMap<GatewayId, Remote>>,
 }
 
 impl Default for Remotes {
     fn default() -> Self {
         let next = AtomicU32::new(GatewayId::REMOTE.0);
-        Self { next, gone: AtomicU64::new(0), map: RwLock::default() }
+        Self { next, gone: AtomicU64::new(0), cuts: AtomicU64::new(0), map: RwLock::default() }
     }
 }
 
@@ -182,6 +184,17 @@ impl Remotes {
 
     pub(super) fn get(&self, gateway: GatewayId) -> Option<Remote> {
         self.map.read().unwrap_or_else(PoisonError::into_inner).get(&gateway).cloned()
+    }
+
+    /// Says that a shard's link is to end, which the core that has it finds out when it looks at [`Remotes::cuts`].
+    pub(super) fn cut(&self, remote: &Remote) {
+        remote.gauge.cut();
+        self.cuts.fetch_add(1, Ordering::Release);
+    }
+
+    /// Grows whenever one is given up: links are to be looked at then.
+    pub(super) fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Acquire)
     }
 
     /// Grows whenever one is gone: what was remembered of others is to be forgotten then.

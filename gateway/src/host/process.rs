@@ -28,7 +28,7 @@ const DESCRIPTORS_EASE: u64 = 480;
 /// A core's eventfd, to which come its banks and listeners.
 const DESCRIPTORS_A_CORE: u64 = 1;
 
-/// main, log, store, store-tables, store-compact, api, open and keys, of which the last two come and go. On FoundationDB
+/// main, log, store, store-tables, store-compact, api, names and keys; open ends before the store's begin. On FoundationDB
 /// the client library's network thread and one of its own stand for the two that write and compact tables.
 const THREADS_OWN: u64 = 8;
 

@@ -30,8 +30,6 @@ pub enum ServeError {
     SecretFile(String, io::Error),
     /// A gateway node that knows no router node.
     NoRouters,
-    /// A name of `cluster.routers` can't be looked up.
-    RouterName(String, io::Error),
     /// Router nodes of a cluster hold leases in the store that a server of its own was to take.
     Clustered(Vec<String>),
     /// The kernel, a limit or an address.
@@ -93,8 +91,7 @@ impl ServeError {
             | Self::Threads { .. }
             | Self::NoRouters
             | Self::SecretTooShort
-            | Self::SecretFile(..)
-            | Self::RouterName(..) => true,
+            | Self::SecretFile(..) => true,
             #[cfg(feature = "foundationdb")]
             Self::Connect(_) | Self::Format(FormatError::Foreign(_)) => true,
             #[cfg(feature = "foundationdb")]
@@ -126,7 +123,6 @@ impl fmt::Display for ServeError {
                 "cluster.routers is empty: a gateway node needs a router node to ask, such as \
                  `--routers 127.0.0.1:8802`",
             ),
-            Self::RouterName(name, error) => write!(f, "cluster.routers: {name}: {error}"),
             Self::Clustered(names) => write!(
                 f,
                 "the store belongs to the router nodes {}, whose leases are being renewed: stop them first, or make this \

@@ -6,6 +6,7 @@ mod cluster;
 mod doors;
 mod error;
 mod metrics;
+mod names;
 mod node;
 mod preflight;
 mod pulse;

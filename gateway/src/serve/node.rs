@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::doors::{Addresses, Doors};
 use super::error::ServeError;
+use super::names::Names;
 use super::pulse::Pulse;
 use super::role::{Membership, Role};
 use super::start::{self, InCluster, Start};
@@ -22,7 +23,7 @@ use super::store::{Registration, Tenancy};
 use super::{metrics, settings, store};
 use crate::auth::Authenticator;
 use crate::config::Config;
-use crate::core::{Clock, CommandAnswers, Direction, Exchange, Phase};
+use crate::core::{Clock, CommandAnswers, Direction, Exchange, Phase, Seeds};
 use crate::credentials;
 use crate::log::Logger;
 
@@ -83,6 +84,7 @@ impl Node {
             ordered,
             api_inbox,
         )?;
+        let seeds = membership.as_ref().map(|membership| seeds(membership, &exchange, logger)).transpose()?;
         let incarnation = start::seed()?;
         let registration = registration(membership.as_ref(), addresses, shards, incarnation);
         let store = if role.has_routers() {
@@ -92,6 +94,13 @@ impl Node {
         } else {
             None
         };
+        let cluster = membership.zip(seeds).map(|(membership, seeds)| InCluster {
+            membership,
+            seeds,
+            registration,
+            incarnation,
+            answers,
+        });
         let start = Arc::new(Start {
             config: config.clone(),
             role,
@@ -101,12 +110,7 @@ impl Node {
             registry,
             logger: logger.clone(),
             store: store.as_ref().map(Driver::handle),
-            cluster: membership.map(|membership| InCluster {
-                membership,
-                registration,
-                incarnation,
-                answers,
-            }),
+            cluster,
             clock: Clock::start(),
             cpus,
             seats: settings::seats(config),
@@ -276,6 +280,14 @@ impl Node {
             }
         }
     }
+}
+
+/// Where the router nodes are that the configuration names, from now on.
+fn seeds(membership: &Membership, exchange: &Exchange, logger: &Logger) -> Result<Arc<Seeds>, ServeError> {
+    let names = Names::of(&membership.routers, logger);
+    let seeds = Arc::new(Seeds::new(names.addresses()));
+    names.keep(Arc::clone(&seeds), exchange.clone())?;
+    Ok(seeds)
 }
 
 /// How a router node registers with its store.

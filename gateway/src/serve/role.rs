@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use protocol::id::DeviceId;
@@ -36,8 +36,8 @@ pub(super) struct Membership {
     pub(super) listen: Option<SocketAddr>,
     /// Where others are told that it does; the port is 0 when it is the one that listening gives.
     pub(super) advertise: Option<SocketAddr>,
-    /// Router nodes to ask first.
-    pub(super) routers: Vec<SocketAddr>,
+    /// Router nodes to ask first, as `host:port`.
+    pub(super) routers: Vec<String>,
     /// What nodes prove themselves with.
     pub(super) secret: Secret,
 }
@@ -58,7 +58,7 @@ impl Membership {
     /// What the configuration says of a process in this role; `None` for a server that is all there is.
     ///
     /// # Errors
-    /// Something is missing, a name of `cluster.routers` has no address, or the secret can't be read or kept.
+    /// Something is missing, or the secret can't be read or kept.
     pub(super) fn of(config: &Config, role: Role) -> Result<Option<Self>, ServeError> {
         let cluster = &config.cluster;
         let listen = match role {
@@ -72,24 +72,14 @@ impl Membership {
         if role == Role::Gateway && cluster.routers.is_empty() {
             return Err(ServeError::NoRouters);
         }
-        let routers = cluster.routers.iter().map(look_up).collect::<Result<Vec<_>, _>>()?.concat();
         Ok(Some(Self {
             name: name(config, listen),
             advertise: listen.map(|listen| cluster.advertise.unwrap_or(listen)),
             listen,
-            routers,
+            routers: cluster.routers.clone(),
             secret: cluster_secret(config)?,
         }))
     }
-}
-
-/// All addresses of a name: whichever answers is the node's.
-fn look_up(router: &String) -> Result<Vec<SocketAddr>, ServeError> {
-    let found = router.to_socket_addrs().map(Iterator::collect).and_then(|addresses: Vec<SocketAddr>| {
-        let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        if addresses.is_empty() { Err(none()) } else { Ok(addresses) }
-    });
-    found.map_err(|error| ServeError::RouterName(router.to_owned(), error))
 }
 
 /// The configured name, or one that is this host's and this process's.
@@ -149,15 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_without_routers_is_refused_and_a_name_is_looked_up() {
+    fn a_gateway_without_routers_is_refused() {
         let mut config = config();
         assert!(matches!(Membership::of(&config, Role::Gateway), Err(ServeError::NoRouters)));
-        config.cluster.routers = vec!["localhost:8802".into(), "127.0.0.2:1".into()];
+        config.cluster.routers = vec!["localhost:8802".into()];
         let gateway = Membership::of(&config, Role::Gateway).unwrap().unwrap();
-        assert_eq!(*gateway.routers.last().unwrap(), "127.0.0.2:1".parse::<SocketAddr>().unwrap());
-        assert_eq!(gateway.listen, None);
-        config.cluster.routers = vec!["no-such-host.invalid:1".into()];
-        assert!(matches!(Membership::of(&config, Role::Gateway), Err(ServeError::RouterName(..))));
+        assert_eq!((gateway.routers, gateway.listen), (config.cluster.routers, None));
     }
 
     #[test]

@@ -23,7 +23,9 @@ use super::store::{self, Opened, Registration, Tenancy};
 use super::{asks_to_stop, settings};
 use crate::auth::{Authenticator, Rules};
 use crate::config::{Config, EngineKind, Secret};
-use crate::core::{Clock, CommandAnswers, Core, Direction, Exchange, Keeping, LinkSettings, Links, Parts};
+use crate::core::{
+    Clock, CommandAnswers, Core, Direction, Exchange, Keeping, LinkSettings, Links, Parts, Seeds,
+};
 use crate::credentials::{self, Signing};
 use crate::link::ClusterKey;
 use crate::log::Logger;
@@ -135,6 +137,8 @@ pub(super) struct Start {
 /// What cores need to know of the cluster.
 pub(super) struct InCluster {
     pub(super) membership: Membership,
+    /// Where the router nodes are that the configuration names.
+    pub(super) seeds: Arc<Seeds>,
     /// The router node's own, when the process is one.
     pub(super) registration: Option<Registration>,
     pub(super) incarnation: u64,
@@ -221,7 +225,7 @@ fn core(start: &Start, number: u16, listeners: Vec<Listener>) -> Result<Core, Se
 
 /// The links of a core.
 fn links(start: &Start, cluster: &InCluster, core: u16) -> Result<Links, ServeError> {
-    let InCluster { membership, registration, incarnation, .. } = cluster;
+    let InCluster { membership, seeds, registration, incarnation, .. } = cluster;
     let placement = start.exchange.placement();
     let key = ClusterKey::new(membership.secret.reveal().as_bytes());
     let greeting = Greeting {
@@ -238,7 +242,7 @@ fn links(start: &Start, cluster: &InCluster, core: u16) -> Result<Links, ServeEr
         key: key.map_err(|_| ServeError::SecretTooShort)?,
         greeting,
         listener,
-        routers: membership.routers.clone(),
+        seeds: Arc::clone(seeds),
         seed: seed()?,
         remotes: Arc::clone(start.exchange.remotes()),
         brim: settings::exchange(&start.config, start.exchange.cores()).brim,

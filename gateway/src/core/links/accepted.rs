@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use protocol::envelope::{GatewayId, Lane, ToGateway, ToRouter};
 use protocol::link::Greeting;
-use protocol::placement::Epoch;
+use protocol::placement::{Epoch, Table};
 use protocol::time::Now;
 use ring::operation::Operation;
 use ring::token::Token;
 
 use super::super::Hands;
 use super::super::shared::{Brim, Gauge, Remote};
-use super::{ACCEPTED_MAX, End, Links, UNPROVED_MAX};
+use super::{ACCEPTED_MAX, End, Links, Touched, UNPROVED_MAX};
 use crate::link::{Common, Event, Link, Reason, Unsent};
 
 /// How long a link waits for the table that its peer follows, in milliseconds: the keeper needs a beat, or the store is away.
@@ -44,6 +44,8 @@ pub(super) struct Accepted {
     /// What other cores sent while the link had no room; as many as its gauge admits.
     held: VecDeque<ToGateway>,
     gauge: Arc<Gauge>,
+    /// It is in the list of links that something was done with.
+    is_touched: bool,
 }
 
 impl Accepted {
@@ -101,7 +103,17 @@ impl Accepted {
         self.held.len()
     }
 
-    pub(super) fn tell_gauge(&self) {
+    /// Something was done with it: it is looked at before the turn ends.
+    pub(super) fn touch(&mut self, touched: &mut Vec<Touched>) {
+        if !std::mem::replace(&mut self.is_touched, true) {
+            touched.push(Touched::Accepted(self.token.slot));
+        }
+    }
+
+    /// Writes what is held, and tells the other cores how full the link is.
+    pub(super) fn look_at(&mut self, common: &mut Common) {
+        self.is_touched = false;
+        self.send_held(common);
         self.gauge.set_bytes(self.link.unsent_bytes());
     }
 }
@@ -123,16 +135,20 @@ impl Links {
         }
         let link = Link::accept(now, Self::nonce());
         let (gateway, follows, wait, held) = (None, Epoch(0), None, VecDeque::new());
-        let gauge = Arc::default();
-        self.accepted.insert(token.slot, Accepted { token, link, peer, gateway, follows, wait, held, gauge });
+        let (gauge, is_touched) = (Arc::default(), false);
+        let mut accepted = Accepted { token, link, peer, gateway, follows, wait, held, gauge, is_touched };
+        accepted.touch(&mut self.touched);
+        self.accepted.insert(token.slot, accepted);
         self.sockets.insert(token.slot, (token, End::Accepted));
         self.unproved.push_back(token);
         self.operations.push(Operation::Receive(token));
-        self.deadline_ms = Some(0);
     }
 
     pub(super) fn read_accepted(&mut self, now: Now, token: Token, bytes: &[u8], hands: &mut Hands<'_>) {
         let mut input = bytes;
+        if let Some(accepted) = self.accepted.get_mut(&token.slot) {
+            accepted.touch(&mut self.touched);
+        }
         loop {
             let Some(accepted) = self.accepted.get_mut(&token.slot) else { return };
             let Some(event) = accepted.link.next_event(now, &mut self.common, &mut input) else { return };
@@ -181,28 +197,37 @@ impl Links {
     fn wait(&mut self, token: Token, wait: Wait) {
         let Some(accepted) = self.accepted.get_mut(&token.slot) else { return };
         accepted.link.pause(&mut self.common);
-        accepted.wait = Some(wait);
+        if accepted.wait.replace(wait).is_none() {
+            self.waiting.push(token);
+        }
         self.operations.push(Operation::Pause(token));
     }
 
+    /// Tells all of them a table.
+    pub(super) fn follow_accepted(&mut self, table: &Table) {
+        if self.gateways.is_empty() {
+            return;
+        }
+        let frame = self.common.table_frame(table);
+        for accepted in self.accepted.values_mut() {
+            accepted.touch(&mut self.touched);
+            accepted.link.send_table(&mut self.common, &frame);
+        }
+    }
+
     /// Goes on with links that wait; true when one still waits for a mailbox.
-    pub(super) fn continue_accepted(&mut self, now: Now, hands: &mut Hands<'_>) -> bool {
+    pub(super) fn continue_waiting(&mut self, now: Now, hands: &mut Hands<'_>) -> bool {
         let mut still = false;
-        self.end_cut(now, hands);
-        let waiting: Vec<Token> = self
-            .accepted
-            .values_mut()
-            .filter_map(|accepted| {
-                accepted.send_held(&mut self.common);
-                accepted.wait.is_some().then_some(accepted.token)
-            })
-            .collect();
-        for token in waiting {
-            let Some(accepted) = self.accepted.get_mut(&token.slot) else { continue };
+        for token in std::mem::take(&mut self.waiting) {
+            let Some(accepted) = self.accepted.get_mut(&token.slot).filter(|other| other.token == token)
+            else {
+                continue;
+            };
             match accepted.wait.take() {
                 Some(Wait::Mailbox(core, envelope)) => {
                     if let Err(envelope) = hands.give_router(now, core, accepted.follows, *envelope) {
                         accepted.wait = Some(Wait::Mailbox(core, Box::new(envelope)));
+                        self.waiting.push(token);
                         still = true;
                         continue;
                     }
@@ -213,6 +238,7 @@ impl Links {
                         self.read_accepted(now, token, &[], hands);
                     } else {
                         accepted.wait = Some(Wait::Table(epoch, until_ms));
+                        self.waiting.push(token);
                     }
                     continue;
                 }
@@ -226,7 +252,11 @@ impl Links {
     }
 
     /// Ends links of gateway shards that a router shard has given up.
-    fn end_cut(&mut self, now: Now, hands: &mut Hands<'_>) {
+    pub(super) fn end_cut(&mut self, now: Now, hands: &mut Hands<'_>) {
+        if self.remotes.cuts() == self.cuts {
+            return;
+        }
+        self.cuts = self.remotes.cuts();
         let cut = self.accepted.values().filter(|accepted| accepted.gauge.is_cut());
         let cut: Vec<Token> = cut.map(|accepted| accepted.token).collect();
         for token in cut {

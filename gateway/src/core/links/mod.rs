@@ -8,9 +8,9 @@
 
 mod accepted;
 mod dialled;
+mod dials;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -23,15 +23,19 @@ use ring::operation::{Completion, Operation};
 use ring::token::Token;
 
 use self::accepted::Accepted;
-use self::dialled::Dialled;
+use self::dials::Dials;
 use super::Hands;
+use super::seeds::Seeds;
 use super::shared::{Brim, Remotes};
-use crate::link::{ClusterKey, Common, Counters, Link, Nonce};
+use crate::link::{ClusterKey, Common, Counters, Link, Nonce, Unsent};
 use crate::log::Logger;
 
 /// Links of other nodes that one core takes at most.
 const ACCEPTED_MAX: usize = 16_384;
-/// Of these, those that have not proved themselves.
+/// Links' times are looked at no more often than that, in milliseconds: each may be so late, and seconds is what they are
+/// about.
+const TICK_MS: u64 = 50;
+/// Of the accepted, those that have not proved themselves.
 const UNPROVED_MAX: usize = 128;
 
 /// What the links of a core are made from.
@@ -43,7 +47,7 @@ pub struct LinkSettings {
     /// Which of the ring's listeners takes links, when one does.
     pub listener: Option<u8>,
     /// Router nodes to ask first.
-    pub routers: Vec<SocketAddr>,
+    pub seeds: Arc<Seeds>,
     /// Spreads those who lost the same peer.
     pub seed: u64,
     /// The gateway shards of other nodes, as all cores know them.
@@ -83,10 +87,18 @@ pub(super) enum Pace {
 /// Whose a socket is.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    Dialled(u32),
+    Dialled(dials::Number),
     Accepted,
     /// Over; it is being closed.
     Closing,
+}
+
+/// A link that something was done with.
+#[derive(Clone, Copy, Debug)]
+enum Touched {
+    Dialled(dials::Number),
+    /// By slot.
+    Accepted(u32),
 }
 
 /// All links of a core.
@@ -95,63 +107,71 @@ pub struct Links {
     own: NodeId,
     core: u16,
     listener: Option<u8>,
-    seed: u64,
     remotes: Arc<Remotes>,
     brim: Brim,
     logger: Logger,
     /// By slot: whose sockets those of links are.
     sockets: HashMap<u32, (Token, End), foldhash::fast::FixedState>,
-    dialled: HashMap<u32, Dialled, foldhash::fast::FixedState>,
-    next_dialled: u32,
-    /// The links to router nodes that are ready.
-    ready: HashMap<NodeId, u32, foldhash::fast::FixedState>,
+    dials: Dials,
+    seeds: Arc<Seeds>,
+    /// Which of their addresses were taken.
+    seeds_version: u64,
     /// By slot.
     accepted: HashMap<u32, Accepted, foldhash::fast::FixedState>,
     /// Those that have not proved themselves, the oldest first.
     unproved: VecDeque<Token>,
     /// The slot of each gateway shard whose link is ready.
     gateways: HashMap<GatewayId, u32, foldhash::fast::FixedState>,
+    /// The links that something was done with since they were last looked at: they may have something to send, or to be told.
+    /// The others have not, and there may be hundreds.
+    touched: Vec<Touched>,
+    /// Accepted links that are not read until what they wait for is there.
+    waiting: Vec<Token>,
+    /// How often a gateway shard had been given up when all links were last looked at for that.
+    cuts: u64,
     /// What router shards of this node have yet to be told of links that ended: that a gateway shard is gone.
     last_words: Vec<(u16, ToRouter)>,
     table: Arc<Table>,
     /// What the ring is to do.
     operations: Vec<Operation>,
+    /// No link's time has come before then.
     deadline_ms: Option<u64>,
+    /// When all links were last looked at for their times.
+    ticked_ms: u64,
     /// When the log was last told of a refused link.
     refusal_told_ms: u64,
 }
 
 impl Links {
-    /// None yet; those to `settings.routers` are made at the first turn.
+    /// None yet; those to `settings.seeds` are made at the first turn.
     #[must_use]
     pub fn new(settings: LinkSettings) -> Self {
-        let LinkSettings { key, greeting, listener, routers, seed, remotes, brim, logger } = settings;
-        let mut links = Self {
+        let LinkSettings { key, greeting, listener, seeds, seed, remotes, brim, logger } = settings;
+        Self {
             own: greeting.node,
             core: greeting.core,
+            dials: Dials::new(greeting.node, seed),
             common: Common::new(key, greeting),
             listener,
-            seed,
+            cuts: remotes.cuts(),
             remotes,
             brim,
             logger,
             sockets: HashMap::default(),
-            dialled: HashMap::default(),
-            next_dialled: 0,
-            ready: HashMap::default(),
+            seeds,
+            seeds_version: 0,
             accepted: HashMap::default(),
             unproved: VecDeque::new(),
             gateways: HashMap::default(),
+            touched: Vec::new(),
+            waiting: Vec::new(),
             last_words: Vec::new(),
             table: Arc::new(Table::empty()),
             operations: Vec::new(),
-            deadline_ms: Some(0),
+            deadline_ms: None,
+            ticked_ms: 0,
             refusal_told_ms: 0,
-        };
-        for router in routers {
-            links.add(router, None, true);
         }
-        links
     }
 
     /// Whether a completion is one of theirs.
@@ -196,7 +216,7 @@ impl Links {
 
     fn link_mut(&mut self, token: Token) -> Option<(&mut Link, &mut Common)> {
         let link = match self.end_of(token)? {
-            End::Dialled(number) => self.dialled.get_mut(&number)?.link_mut()?,
+            End::Dialled(number) => self.dials.get_mut(number)?.linked_mut()?.1,
             End::Accepted => &mut self.accepted.get_mut(&token.slot)?.link,
             End::Closing => return None,
         };
@@ -217,7 +237,7 @@ impl Links {
             self.received(now, token, &[], hands);
         } else if let Some(End::Dialled(number)) = self.end_of(token) {
             // It was being dialled.
-            self.dial_failed(now, number, error);
+            self.dial_failed(now, number, error, hands);
             self.sockets.insert(token.slot, (token, End::Closing));
         }
     }
@@ -236,29 +256,23 @@ impl Links {
     pub(super) fn follow(&mut self, now: Now, table: &Arc<Table>, hands: &mut Hands<'_>) {
         self.table = Arc::clone(table);
         self.common.knows_table(table.epoch);
-        self.follow_dialled(now, hands);
-        if !self.gateways.is_empty() {
-            let frame = self.common.table_frame(table);
-            for accepted in self.accepted.values_mut() {
-                accepted.link.send_table(&mut self.common, &frame);
-            }
-        }
-        self.deadline_ms = Some(0);
+        self.follow_dialled(now, table, hands);
+        self.follow_accepted(table);
     }
 
     /// Hands an envelope to the link of its router shard's node; gives it back when there is none, or no room.
     #[expect(clippy::result_large_err, reason = "the envelope itself goes back to its shard")]
     pub(super) fn send_to_router(&mut self, to: RouterId, envelope: ToRouter) -> Result<(), ToRouter> {
-        let dialled = self.ready.get(&to.node()).and_then(|number| self.dialled.get_mut(number));
-        match dialled.and_then(Dialled::link_mut) {
-            Some(link) => match link.send_to_router(&mut self.common, &envelope, to.core()) {
-                Ok(()) => Ok(()),
-                Err(crate::link::Unsent::Full) => Err(envelope),
-                // Never: a draft, `CREATE_MEMBERS_MAX` members, `WATCH_USERS_MAX` users and `conversations_attached`
-                // conversations all fit.
-                Err(crate::link::Unsent::TooLarge) => Ok(()),
-            },
-            None => Err(envelope),
+        let Some((number, dialled)) = self.dials.of_node(to.node()) else { return Err(envelope) };
+        let Some((_, link)) = dialled.linked_mut() else { return Err(envelope) };
+        match link.send_to_router(&mut self.common, &envelope, to.core()) {
+            // Too large is none: a draft, `CREATE_MEMBERS_MAX` members, `WATCH_USERS_MAX` users and `conversations_attached`
+            // conversations all fit.
+            Ok(()) | Err(Unsent::TooLarge) => {
+                self.touch_dialled(number);
+                Ok(())
+            }
+            Err(Unsent::Full) => Err(envelope),
         }
     }
 
@@ -274,11 +288,11 @@ impl Links {
         gateway: GatewayId,
         envelope: ToGateway,
     ) -> Result<(), ToGateway> {
-        let accepted = self.gateways.get(&gateway).and_then(|slot| self.accepted.get_mut(slot));
-        match accepted {
-            Some(accepted) => accepted.send(&mut self.common, envelope, self.core, self.brim),
-            None => Ok(()),
-        }
+        let Some(accepted) = self.gateways.get(&gateway).and_then(|slot| self.accepted.get_mut(slot)) else {
+            return Ok(());
+        };
+        accepted.touch(&mut self.touched);
+        accepted.send(&mut self.common, envelope, self.core, self.brim)
     }
 
     /// Takes an envelope that another core put into this one's mailbox.
@@ -286,6 +300,7 @@ impl Links {
         let accepted = self.gateways.get(&gateway).and_then(|slot| self.accepted.get_mut(slot));
         // Without a link the shard is gone, and whoever counts on its gauge with it.
         if let Some(accepted) = accepted {
+            accepted.touch(&mut self.touched);
             accepted.take_mail(&mut self.common, envelope);
         }
     }
@@ -293,55 +308,73 @@ impl Links {
     /// Goes on with what waits, looks after times, dials, and hands the ring what there is to send.
     pub(super) fn turn(&mut self, now: Now, ring: &mut Ring, hands: &mut Hands<'_>) -> Pace {
         self.tell_last_words(now, hands);
-        let mut waiting = !self.last_words.is_empty();
-        waiting |= self.continue_accepted(now, hands);
-        if self.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now.monotonic_ms) {
+        self.end_cut(now, hands);
+        let waits = self.continue_waiting(now, hands);
+        if self.is_tick_due(now) {
             self.tick(now, hands);
-            self.dial_due(now, ring);
         }
-        self.poll_sends(now);
+        self.follow_seeds();
+        self.dial_due(now, ring);
+        self.look_at_touched(now);
         for operation in self.operations.drain(..) {
             ring.submit(operation);
         }
-        self.note_deadline();
-        if waiting { Pace::Waiting } else { Pace::Steady }
+        if waits || !self.last_words.is_empty() { Pace::Waiting } else { Pace::Steady }
     }
 
+    fn is_tick_due(&self, now: Now) -> bool {
+        self.deadline_ms.is_some_and(|due_ms| due_ms.max(self.ticked_ms + TICK_MS) <= now.monotonic_ms)
+    }
+
+    /// Looks at the times of all links.
     fn tick(&mut self, now: Now, hands: &mut Hands<'_>) {
+        self.ticked_ms = now.monotonic_ms;
+        self.deadline_ms = None;
         let tokens: Vec<Token> = self.sockets.values().map(|(token, _)| *token).collect();
         for token in tokens {
-            if let Some((link, common)) = self.link_mut(token) {
-                link.tick(now, common);
-                self.received(now, token, &[], hands);
+            let Some((link, common)) = self.link_mut(token) else { continue };
+            match link.deadline() {
+                Some(due_ms) if due_ms > now.monotonic_ms => {
+                    self.deadline_ms = Some(self.deadline_ms.map_or(due_ms, |earlier| earlier.min(due_ms)));
+                }
+                _ => {
+                    link.tick(now, common);
+                    self.received(now, token, &[], hands);
+                }
             }
         }
     }
 
-    fn poll_sends(&mut self, now: Now) {
-        for dialled in self.dialled.values_mut() {
-            if let Some((token, link)) = dialled.linked_mut()
-                && let Some(gather) = link.poll_send(now, &mut self.common)
-            {
+    /// Sends what links have got, tells others how much that is, and notes when their times come.
+    fn look_at_touched(&mut self, now: Now) {
+        let mut earliest_ms = self.deadline_ms.unwrap_or(u64::MAX);
+        for touched in self.touched.drain(..) {
+            let (token, link) = match touched {
+                Touched::Dialled(number) => {
+                    let Some(dialled) = self.dials.get_mut(number) else { continue };
+                    dialled.is_touched = false;
+                    let Some(linked) = dialled.linked_mut() else { continue };
+                    linked
+                }
+                Touched::Accepted(slot) => {
+                    let Some(accepted) = self.accepted.get_mut(&slot) else { continue };
+                    accepted.look_at(&mut self.common);
+                    (accepted.token, &mut accepted.link)
+                }
+            };
+            if let Some(gather) = link.poll_send(now, &mut self.common) {
                 self.operations.push(Operation::Send(token, gather));
             }
+            // One that is over has yet to say so.
+            earliest_ms = earliest_ms.min(link.deadline().unwrap_or(0));
         }
-        for accepted in self.accepted.values_mut() {
-            if let Some(gather) = accepted.link.poll_send(now, &mut self.common) {
-                self.operations.push(Operation::Send(accepted.token, gather));
-            }
-            accepted.tell_gauge();
-        }
-    }
-
-    fn note_deadline(&mut self) {
-        let dialled = self.dialled.values().filter_map(Dialled::deadline);
-        let accepted = self.accepted.values().filter_map(|accepted| accepted.link.deadline());
-        self.deadline_ms = dialled.chain(accepted).min();
+        self.deadline_ms = Some(earliest_ms).filter(|due_ms| *due_ms < u64::MAX);
     }
 
     /// When [`Links::turn`] has something to do of itself, in milliseconds of the monotonic clock.
-    pub(super) const fn deadline(&self) -> Option<u64> {
-        self.deadline_ms
+    pub(super) fn deadline(&self) -> Option<u64> {
+        let tick_ms = self.deadline_ms.map(|due_ms| due_ms.max(self.ticked_ms + TICK_MS));
+        tick_ms.into_iter().chain(self.dials.deadline()).min()
     }
 
     /// What they have done.
@@ -352,7 +385,7 @@ impl Links {
     /// What they have now; looks at each.
     pub(super) fn gauges(&self) -> Gauges {
         let mut gauges = Gauges {
-            routers: self.ready.len() as u64,
+            routers: self.dials.ready_count() as u64,
             gateways: self.gateways.len() as u64,
             unproved: self.unproved.len() as u64,
             ..Gauges::default()
@@ -361,7 +394,7 @@ impl Links {
             gauges.held += accepted.held_count() as u64;
             gauges.paused += u64::from(accepted.link.is_paused());
         }
-        let dialled = self.dialled.values().filter_map(Dialled::link);
+        let dialled = self.dials.iter().filter_map(|dialled| dialled.linked().map(|(_, link)| link));
         let links = self.accepted.values().map(|accepted| &accepted.link).chain(dialled);
         gauges.unsent_bytes = links.map(|link| link.unsent_bytes() as u64).sum();
         gauges
