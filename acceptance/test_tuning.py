@@ -170,3 +170,15 @@ def test_the_units_are_such_that_systemd_understands(tmp_path, name):
     path.write_text(re.sub(r"/usr/local/[\w./-]+", "/bin/true", (TUNING / name).read_text()))
     verified = subprocess.run(["systemd-analyze", "verify", str(path)], capture_output=True, text=True, timeout=60)
     assert verified.stderr == "", verified.stderr
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+@pytest.mark.parametrize("role", ["gateway", "router"])
+def test_a_role_is_a_drop_in_of_the_unit(tmp_path, role):
+    unit, drop_in = tmp_path / "murmuring.service", tmp_path / "murmuring.service.d" / "role.conf"
+    drop_in.parent.mkdir()
+    for path, source in [(unit, TUNING / unit.name), (drop_in, TUNING / drop_in.parent.name / f"{role}.conf")]:
+        path.write_text(re.sub(r"/usr/local/[\w./-]+", "/bin/true", source.read_text()))
+    verified = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
+    assert verified.stderr == "", verified.stderr
+    assert f"/bin/true {role} " in drop_in.read_text()

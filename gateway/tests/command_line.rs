@@ -165,4 +165,8 @@ fn check_describes_this_host_and_changes_nothing() {
         .unwrap();
     assert_eq!(wanting.status.code(), Some(1));
     assert!(text(&wanting.stdout).contains("core.shards = "), "{}", text(&wanting.stdout));
+    let gateway = run(&["check", "gateway", "--data", data.to_str().unwrap()]);
+    assert_eq!(gateway.status.code(), Some(1));
+    assert!(text(&gateway.stdout).contains("mend  cluster.routers is empty"), "{}", text(&gateway.stdout));
+    assert!(!data.exists());
 }

@@ -122,7 +122,7 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Compare this host with what the configuration needs
     #[command(after_help = check::HELP)]
-    Check,
+    Check(check::Check),
     /// Work out what a number of connections, or of users, needs
     #[command(after_help = plan::HELP)]
     Plan(plan::Plan),
@@ -207,7 +207,7 @@ fn run(configuration: &Configuration, command: Command) -> Result<(), Failure> {
         Command::Tail(tail) => tail.run(&configuration.load()?),
         Command::Verify => verify::run(&configuration.load()?),
         Command::Migrate(migrate) => migrate.run(&configuration.load()?),
-        Command::Check => check::run(&configuration.load()?),
+        Command::Check(check) => check.run(&configuration.load()?),
         Command::Plan(plan) => plan.run(&configuration.load()?),
     }
 }

@@ -29,8 +29,10 @@ use storage::fault;
 #[cfg(feature = "foundationdb")]
 pub use cluster::connect;
 pub use error::ServeError;
+pub(crate) use names::look_up;
 pub(crate) use preflight::try_threads;
 pub use role::Role;
+pub(crate) use role::{configured_secret, name};
 pub use store::open_embedded;
 
 use crate::config::{Config, warnings};

@@ -44,13 +44,22 @@ pub(super) struct Membership {
 
 impl Role {
     /// Whether it accepts clients.
-    pub(super) const fn has_clients(self) -> bool {
+    pub(crate) const fn has_clients(self) -> bool {
         matches!(self, Self::Both | Self::Gateway)
     }
 
     /// Whether it owns conversations and users, and so has a store.
-    pub(super) const fn has_routers(self) -> bool {
+    pub(crate) const fn has_routers(self) -> bool {
         matches!(self, Self::Both | Self::Router)
+    }
+
+    /// Where it takes links of other nodes, if it does.
+    pub(crate) fn listens_for_links(self, config: &Config) -> Option<SocketAddr> {
+        match self {
+            Self::Gateway => None,
+            Self::Router => Some(config.cluster.listen.unwrap_or(LINKS)),
+            Self::Both => config.cluster.listen,
+        }
     }
 }
 
@@ -61,11 +70,7 @@ impl Membership {
     /// Something is missing, or the secret can't be read or kept.
     pub(super) fn of(config: &Config, role: Role) -> Result<Option<Self>, ServeError> {
         let cluster = &config.cluster;
-        let listen = match role {
-            Role::Gateway => None,
-            Role::Router => Some(cluster.listen.unwrap_or(LINKS)),
-            Role::Both => cluster.listen,
-        };
+        let listen = role.listens_for_links(config);
         if role == Role::Both && listen.is_none() {
             return Ok(None);
         }
@@ -83,7 +88,7 @@ impl Membership {
 }
 
 /// The configured name, or one that is this host's and this process's.
-fn name(config: &Config, listen: Option<SocketAddr>) -> String {
+pub(crate) fn name(config: &Config, listen: Option<SocketAddr>) -> String {
     if !config.cluster.node.is_empty() {
         return config.cluster.node.clone();
     }
@@ -102,13 +107,21 @@ fn is_of_id(letter: char) -> bool {
 
 /// The configured secret, or one that is kept in the data directory: for nodes of one host that share it.
 fn cluster_secret(config: &Config) -> Result<Secret, ServeError> {
+    if let Some(secret) = configured_secret(config)? {
+        return Ok(secret);
+    }
+    let kept = secret::keep(Path::new(&config.store.path), CLUSTER_SECRET).map_err(ServeError::Secret)?;
+    Ok(kept.secret)
+}
+
+/// The secret of the configuration or of the file that it names.
+pub(crate) fn configured_secret(config: &Config) -> Result<Option<Secret>, ServeError> {
     let cluster = &config.cluster;
     if !cluster.secret.is_empty() {
-        return Ok(cluster.secret.clone());
+        return Ok(Some(cluster.secret.clone()));
     }
     if cluster.secret_file.is_empty() {
-        let kept = secret::keep(Path::new(&config.store.path), CLUSTER_SECRET).map_err(ServeError::Secret)?;
-        return Ok(kept.secret);
+        return Ok(None);
     }
     let text = fs::read_to_string(&cluster.secret_file);
     let text = text.map_err(|error| ServeError::SecretFile(cluster.secret_file.clone(), error))?;
@@ -118,7 +131,7 @@ fn cluster_secret(config: &Config) -> Result<Secret, ServeError> {
             io::Error::other(format!("it holds {} bytes, and {SECRET_BYTES_MIN} are needed", text.len()));
         return Err(ServeError::SecretFile(cluster.secret_file.clone(), error));
     }
-    Ok(Secret::new(text.to_owned()))
+    Ok(Some(Secret::new(text.to_owned())))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! `check`: what this host has against what the configuration needs, with the command that mends each. Changes nothing.
 
+mod cluster;
+
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -9,20 +11,48 @@ use ring::limit::Limit;
 use ring::probe::{Probe, probe};
 use ring::setup::KERNEL_MIN;
 
+use clap::{Args, ValueEnum};
+
 use super::{Failure, print, stores};
 use crate::config::{Config, EngineKind};
 use crate::host::reading::{Host, command, raised, words};
 use crate::host::setting::{SETTINGS, Scale, Setting, Weight};
 use crate::host::{memory, process};
-use crate::serve::{ServeError, try_threads};
+use crate::serve::{Role, ServeError, try_threads};
 
 pub(super) const HELP: &str = "\
 Looks and changes nothing. `ok` is fine, `note` works but could be better, `mend` must be mended before `serve`.
 The host's settings are compared for core.connections_max connections, or for as many as limits and memory hold.
 Exits with 0 when there is nothing to mend, with 1 otherwise.
 
-Example:
-  murmuring check --config murmuring.toml --shards 60";
+Examples:
+  murmuring check --config murmuring.toml --shards 60
+  murmuring check router --config murmuring.toml";
+
+#[derive(Args, Debug)]
+pub(super) struct Check {
+    /// The command that is to run here
+    #[arg(value_enum, value_name = "COMMAND", default_value = "serve")]
+    command: Serves,
+}
+
+/// A command that serves.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Serves {
+    Serve,
+    Gateway,
+    Router,
+}
+
+impl Serves {
+    const fn role(self) -> Role {
+        match self {
+            Self::Serve => Role::Both,
+            Self::Gateway => Role::Gateway,
+            Self::Router => Role::Router,
+        }
+    }
+}
 
 /// What is to be said about one thing.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,22 +62,24 @@ enum Finding {
     Mend(String),
 }
 
-pub(super) fn run(config: &Config) -> Result<(), Failure> {
-    let shards = shards(config)?;
-    let findings = findings(config, &probe(), &Host::at(Path::new("/")), shards);
-    let mut text = String::new();
-    for finding in &findings {
-        let (word, what) = match finding {
-            Finding::Ok(what) => ("ok", what),
-            Finding::Note(what) => ("note", what),
-            Finding::Mend(what) => ("mend", what),
-        };
-        // Writing into a String cannot fail.
-        let _ = writeln!(text, "{word:5} {what}");
+impl Check {
+    pub(super) fn run(&self, config: &Config) -> Result<(), Failure> {
+        let shards = shards(config)?;
+        let findings = findings(config, self.command.role(), &probe(), &Host::at(Path::new("/")), shards);
+        let mut text = String::new();
+        for finding in &findings {
+            let (word, what) = match finding {
+                Finding::Ok(what) => ("ok", what),
+                Finding::Note(what) => ("note", what),
+                Finding::Mend(what) => ("mend", what),
+            };
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "{word:5} {what}");
+        }
+        print(&text)?;
+        let to_mend = findings.iter().any(|finding| matches!(finding, Finding::Mend(_)));
+        if to_mend { Err(Failure::Told) } else { Ok(()) }
     }
-    print(&text)?;
-    let to_mend = findings.iter().any(|finding| matches!(finding, Finding::Mend(_)));
-    if to_mend { Err(Failure::Told) } else { Ok(()) }
 }
 
 /// How many shards `serve` would start here.
@@ -61,7 +93,7 @@ pub(super) fn listeners(config: &Config) -> u64 {
     1 + u64::from(config.debug.echo.is_some())
 }
 
-fn findings(config: &Config, probe: &Probe, host: &Host, shards: u64) -> Vec<Finding> {
+fn findings(config: &Config, role: Role, probe: &Probe, host: &Host, shards: u64) -> Vec<Finding> {
     let scale = scale(config, probe.descriptors, host, shards);
     let mut findings = vec![kernel(probe), io_uring(probe), descriptors(config, probe.descriptors, shards)];
     let banks = banks(config, probe.descriptors.hard, shards);
@@ -70,9 +102,12 @@ fn findings(config: &Config, probe: &Probe, host: &Host, shards: u64) -> Vec<Fin
     findings.push(held(&scale, host));
     findings.extend(SETTINGS.iter().map(|setting| of_setting(setting, &scale, host)));
     findings.push(table(&scale, host));
-    findings.extend(ports(config, probe));
-    findings.push(data(config));
-    findings.extend(cluster(config));
+    findings.extend(ports(config, role, probe));
+    if role.has_routers() {
+        findings.push(data(config));
+        findings.extend(store(config));
+    }
+    findings.extend(cluster::findings(config, role, probe));
     findings
 }
 
@@ -220,11 +255,13 @@ fn table(scale: &Scale, host: &Host) -> Finding {
     }
 }
 
-fn ports(config: &Config, probe: &Probe) -> Vec<Finding> {
+fn ports(config: &Config, role: Role, probe: &Probe) -> Vec<Finding> {
+    let of_clients = |address: Option<SocketAddr>| address.filter(|_| role.has_clients());
     let addresses = [
-        ("listen.client", Some(config.listen.client)),
+        ("listen.client", of_clients(Some(config.listen.client))),
         ("listen.api", Some(config.listen.api)),
-        ("debug.echo", config.debug.echo),
+        ("debug.echo", of_clients(config.debug.echo)),
+        ("cluster.listen", role.listens_for_links(config)),
     ];
     let named = addresses.into_iter().filter_map(|(key, address)| Some((key, address?)));
     named.map(|(key, address)| of_address(key, address, probe)).collect()
@@ -286,7 +323,7 @@ fn data(config: &Config) -> Finding {
 }
 
 /// Whether the cluster answers, where the store is in one.
-fn cluster(config: &Config) -> Option<Finding> {
+fn store(config: &Config) -> Option<Finding> {
     let kind = config.store.engine;
     if kind != EngineKind::Foundationdb {
         return None;
@@ -405,7 +442,7 @@ mod tests {
 
     #[test]
     fn this_host_is_described_without_a_panic() {
-        let findings = findings(&Config::default(), &probe(), &Host::at(Path::new("/")), 2);
+        let findings = findings(&Config::default(), Role::Both, &probe(), &Host::at(Path::new("/")), 2);
         assert!(findings.len() >= 8 + SETTINGS.len());
     }
 }
