@@ -307,18 +307,24 @@ impl Links {
 
     /// Goes on with what waits, looks after times, dials, and hands the ring what there is to send.
     pub(super) fn turn(&mut self, now: Now, ring: &mut Ring, hands: &mut Hands<'_>) -> Pace {
+        self.follow_seeds();
+        self.dial_due(now, ring);
+        let pace = self.go_on(now, hands);
+        for operation in self.operations.drain(..) {
+            ring.submit(operation);
+        }
+        pace
+    }
+
+    /// Goes on with what waits, looks after times, and has in `operations` what there is to send.
+    fn go_on(&mut self, now: Now, hands: &mut Hands<'_>) -> Pace {
         self.tell_last_words(now, hands);
         self.end_cut(now, hands);
         let waits = self.continue_waiting(now, hands);
         if self.is_tick_due(now) {
             self.tick(now, hands);
         }
-        self.follow_seeds();
-        self.dial_due(now, ring);
         self.look_at_touched(now);
-        for operation in self.operations.drain(..) {
-            ring.submit(operation);
-        }
         if waits || !self.last_words.is_empty() { Pace::Waiting } else { Pace::Steady }
     }
 
@@ -405,3 +411,6 @@ impl Links {
         self.common.trim();
     }
 }
+
+#[cfg(test)]
+mod tests;
