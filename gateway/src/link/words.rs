@@ -20,9 +20,10 @@ pub(super) const fn is_word(envelope: &ToRouter) -> bool {
 pub(super) struct Words {
     /// At the dialling end: the core and the word, in the order in which they were sent.
     sent: VecDeque<(u16, ToRouter)>,
-    /// At the dialling end how many were said to be taken, at the accepting end how many were.
+    /// At the dialling end: how many the peer has said to have taken.
+    confirmed: u64,
+    /// At the accepting end: how many were taken, and how many of them the peer was told of.
     taken: u64,
-    /// At the accepting end: how many the peer was told of.
     told: u64,
 }
 
@@ -38,10 +39,10 @@ impl Words {
 
     /// The peer has taken so many since the link began; false when it can't have.
     pub(super) fn were_taken(&mut self, count: u64) -> bool {
-        let newly = count.checked_sub(self.taken).and_then(|newly| usize::try_from(newly).ok());
+        let newly = count.checked_sub(self.confirmed).and_then(|newly| usize::try_from(newly).ok());
         let Some(newly) = newly.filter(|newly| *newly <= self.sent.len()) else { return false };
         self.sent.drain(..newly);
-        self.taken = count;
+        self.confirmed = count;
         if self.sent.is_empty() {
             self.sent = VecDeque::new();
         }
@@ -88,6 +89,7 @@ mod tests {
             !words.were_taken(1) && !words.were_taken(6),
             "none is untaken, and none taken before it was sent"
         );
+        assert_eq!(words.news(), None, "who is told has nothing to tell");
         let back = words.give_back(NodeId(3));
         let numbers = back.iter().map(|(to, word)| match word {
             ToRouter::Membership { after, .. } => (to.node().0, u64::from(to.core()), *after),

@@ -8,3 +8,4 @@ mod samples;
 mod timing;
 mod traffic;
 mod wire;
+mod words;

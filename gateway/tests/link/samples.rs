@@ -3,7 +3,7 @@
 use protocol::envelope::{Actor, Authority, Caller, GatewayId, ToGateway, ToRouter};
 use protocol::error::{ErrorCode, Refusal};
 use protocol::event::{ContentV1, Draft, Event, EventV1};
-use protocol::id::{ConversationId, ConversationKey, Tenant, UserId, UserKey};
+use protocol::id::{ConversationId, ConversationKey, DeviceId, Tenant, UserId, UserKey};
 
 use crate::wire::DIALLER_CORE;
 
@@ -38,6 +38,13 @@ pub(crate) fn append(number: u64, body_bytes: usize) -> ToRouter {
         draft: message(1, body_bytes).into_draft(),
         lamport: number,
     }
+}
+
+/// A word: said until it is taken.
+pub(crate) fn mark(read: u64) -> ToRouter {
+    let key = UserKey { tenant: Tenant::default_tenant(), user: user() };
+    let (actor, device) = (Actor { key, authority: Authority::User }, DeviceId::parse("phone").unwrap());
+    ToRouter::Mark { actor, device, conversation: conversation(), received: None, read: Some(read) }
 }
 
 pub(crate) fn detach() -> ToRouter {
