@@ -17,6 +17,7 @@ FAST = "[limits]\nsends_per_second = 100000\nsends_burst = 100000\nframes_per_se
 SLOTS = 4096
 # Names in /metrics that checks read, and nowhere else.
 LINK_ENVELOPES = "murmuring_link_envelopes_total"
+LINK_ENDS = "murmuring_link_ends_total"
 PUBLISH = "publish"
 
 _names = itertools.count()

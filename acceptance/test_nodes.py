@@ -10,7 +10,7 @@ import time
 import pytest
 
 from murmuring import PATIENCE, Client, Refused, unique
-from nodes import LINK_ENVELOPES, PUBLISH, Nodes, Router, Whole, answers, metric, until
+from nodes import LINK_ENDS, LINK_ENVELOPES, PUBLISH, Nodes, Router, Whole, answers, metric, until
 from promises import PROMISES
 from proxy import parsed
 from traffic import Traffic, tell
@@ -80,6 +80,24 @@ def test_an_event_crosses_the_link_once_a_gateway_shard(nodes):
     for at_one in arrived[:2]:
         # 16 members at each gateway, spread over its shards: all of them at one shard is once in many thousand runs.
         assert min(abs(at_one - count * shards) for shards in range(1, nodes.shards + 1)) <= canaries, (crossed, arrived)
+
+
+def test_cursors_cross_links_and_end_none(nodes):
+    users, name = [unique("reader") for _ in range(6)], unique("read")
+    nodes.gateways[0].conversation(name, users)
+    ends = lambda: [metric(node, LINK_ENDS) for node in nodes.everyone]
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(nodes.gateways[at % 3], user)) for at, user in enumerate(users)]
+        time.sleep(2.2)
+        before = ends()
+        for seq in range(1, 6):
+            assert clients[0].post(name, f"{seq}")["op"] == "ack"
+            for client in clients:
+                client.events(name, 1)
+                client.send(op="read", conversation=name, seq=seq)
+        # Counters are gathered once a second.
+        time.sleep(2.2)
+        assert ends() == before
 
 
 def test_a_gateway_dies_and_its_clients_resume_elsewhere(nodes):
