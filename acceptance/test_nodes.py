@@ -329,6 +329,21 @@ def test_a_gateway_with_another_secret_never_becomes_ready(nodes):
         wrong.close()
 
 
+@pytest.mark.parametrize("others", [True, False])
+def test_a_name_without_an_address_is_waited_for(nodes, others):
+    routers = ["no-such-host.invalid:8802", *(router.told for router in nodes.routers if others)]
+    gateway = nodes.add_gateway(routers=routers, waits=False)
+    nodes.gateways.remove(gateway)
+    try:
+        if others:
+            gateway.await_ready()
+            gateway.conversation(unique("named"), [unique("alice")])
+        until(lambda: "no-such-host.invalid:8802" in gateway.stderr(), message=gateway.stderr)
+        assert gateway.is_running()
+    finally:
+        gateway.close()
+
+
 @pytest.mark.parametrize("seconds", [0, 5])
 def test_a_frozen_gateway_holds_nobody_up_and_catches_up(nodes, seconds):
     frozen, others = nodes.gateways[2], nodes.gateways[:2]
