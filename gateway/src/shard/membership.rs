@@ -69,17 +69,19 @@ impl GatewayShard {
             if refused.is_some() {
                 // Nothing is known.
             } else if let (Some(slot), Some(state)) = (slot, item.state) {
+                let is_clustered = self.cluster.is_some();
                 let after = if reference == OPENING {
                     let opening = opening.as_deref_mut();
-                    let cursor = opening.and_then(|opening| note(opening, item, state, &mut place));
-                    cursor.unwrap_or(state.head)
-                } else {
-                    reference as u64
-                };
-                let after = self.begins_after(slot, &key, after, state.head);
-                if reference == OPENING {
+                    let noted = opening.map(|opening| note(opening, item, state, &mut place, is_clustered));
+                    let after = noted.unwrap_or(state.head);
                     self.begin_where_welcomed(slot, room, after);
-                }
+                    after
+                } else if is_clustered {
+                    // The device has it from here, whatever the owner knows of.
+                    reference as u64
+                } else {
+                    state.head.min(reference as u64)
+                };
                 self.enter(slot, room, after, state.head);
             } else if let Some(slot) = slot {
                 self.go_away(slot, room, u64::try_from(reference).unwrap_or(0));
@@ -207,21 +209,29 @@ impl GatewayShard {
     }
 }
 
-/// Brings the chat list up to date with an owner's answer, and tells the device's cursor. Owners answer in the order that
-/// they were asked in, so `place` only moves on.
+/// Brings the chat list up to date with an owner's answer, and tells behind which seq the device's events begin: its cursor, and the end
+/// of the log if it has none or one beyond that. Owners answer in the order that they were asked in, so `place` only moves on.
+///
+/// In a cluster an owner may have been deposed without having heard of it, for as long as its lease lasts, and not know of what its
+/// successor has published. The list does: it was read from the store after the device had said what it has.
 fn note(
     opening: &mut super::session::Opening,
     item: &AttachedItem,
     state: AttachedState,
     place: &mut usize,
-) -> Option<u64> {
+    is_clustered: bool,
+) -> u64 {
     let same = |at: &usize| opening.list[*at].conversation == item.conversation;
     let found = (*place..opening.list.len()).find(same).or_else(|| (0..*place).find(same));
+    let mut head = state.head;
     if let Some(at) = found {
         *place = at + 1;
         let entry = &mut opening.list[at];
-        (entry.head, entry.read, entry.role) = (state.head, state.read, state.role);
+        if is_clustered {
+            head = head.max(entry.head);
+        }
+        (entry.head, entry.read, entry.role) = (head, state.read, state.role);
         opening.attached[at] = true;
     }
-    opening.cursor(&item.conversation)
+    opening.cursor(&item.conversation).map_or(head, |cursor| cursor.min(head))
 }

@@ -3,7 +3,6 @@
 //! Decides neither order nor membership, reads no clock, and keeps no buffer for an idle connection.
 
 mod again;
-mod ahead;
 mod announce;
 mod answers;
 mod caller;

@@ -27,8 +27,6 @@ pub(super) enum Retry {
     Attach(TokenBits, ConversationKey, u64),
     /// A session, of which its user's owner was to be told again.
     Session(TokenBits),
-    /// A connection that was ahead of a log, and where that ended.
-    Ahead(TokenBits, ConversationKey, u64),
 }
 
 /// A token in an order, for the heap alone.
@@ -42,7 +40,7 @@ impl From<Token> for TokenBits {
 }
 
 /// All retries, the next one first. At most one a room, one a connection, and one an attach or an announcement that was
-/// refused, or a cursor that was ahead.
+/// refused.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
     heap: BinaryHeap<Reverse<(u64, Retry)>>,
@@ -80,11 +78,6 @@ impl GatewayShard {
                 Retry::Attach(token, key, after) => {
                     if let Some(slot) = self.slab.slot(Token::from_bits(token.0)) {
                         self.joined(slot, &key, after);
-                    }
-                }
-                Retry::Ahead(token, key, head) => {
-                    if let Some(slot) = self.slab.slot(Token::from_bits(token.0)) {
-                        self.look_back(slot, &key, head);
                     }
                 }
                 Retry::Session(token) => {

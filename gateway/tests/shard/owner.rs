@@ -16,6 +16,8 @@ pub(crate) struct Log {
     pub(crate) members: HashSet<UserId>,
     /// Some gateway shard wants the events.
     pub(crate) interest: bool,
+    /// Events in the store that this owner does not know of: it was deposed.
+    pub(crate) newer: u64,
 }
 
 #[derive(Default)]
@@ -135,7 +137,7 @@ impl Owner {
                 let conversations = list
                     .map(|((_, conversation), log)| ChatListEntry {
                         conversation: *conversation,
-                        head: log.events.len() as u64,
+                        head: log.events.len() as u64 + log.newer,
                         read: 0,
                         role: Role::Member,
                         lamport: 0,
