@@ -1,5 +1,7 @@
 //! Links of other nodes' cores at a core without a ring: who is looked at, what waits, and what is told when one ends.
 
+use std::collections::VecDeque;
+
 use protocol::envelope::Lane;
 use protocol::id::{ConversationId, ConversationKey, Tenant, UserId};
 use protocol::link::{VERSION, VERSION_OLDEST};
@@ -51,7 +53,7 @@ struct Peer {
     common: Common,
     heard: Vec<u64>,
     /// Sends that the kernel has not taken.
-    stalled: Option<Vec<Box<Gather>>>,
+    stalled: Option<VecDeque<Box<Gather>>>,
 }
 
 struct World {
@@ -129,7 +131,7 @@ impl World {
             sends += 1;
             let peer = self.peers.iter_mut().find(|peer| peer.token == token).unwrap();
             match &mut peer.stalled {
-                Some(stalled) => stalled.push(gather),
+                Some(stalled) => stalled.push_back(gather),
                 None => self.take(token, gather),
             }
         }
@@ -287,7 +289,7 @@ fn a_gateway_shard_that_is_given_up_by_another_core_is_let_go() {
 fn what_other_cores_send_is_held_until_the_link_has_room() {
     let mut world = World::new(1);
     let gateway = world.gateway_of(0);
-    world.peers[0].stalled = Some(Vec::new());
+    world.peers[0].stalled = Some(VecDeque::new());
     let mut sent = 0;
     while world.links.send_to_gateway(gateway, left(sent)).is_ok() {
         sent += 1;
@@ -304,7 +306,7 @@ fn what_other_cores_send_is_held_until_the_link_has_room() {
     }
     assert_eq!((world.turn(), world.links.gauges().held), ((Pace::Steady, 0), 3));
     let token = world.peers[0].token;
-    while let Some(gather) = world.peers[0].stalled.as_mut().unwrap().pop() {
+    while let Some(gather) = world.peers[0].stalled.as_mut().unwrap().pop_front() {
         world.take(token, gather);
         world.turn();
     }
