@@ -6,7 +6,7 @@
 //! because its answer was lost, has the load made again.
 
 use protocol::envelope::{Actor, ToRouter};
-use protocol::error::Refusal;
+use protocol::error::{ErrorCode, Refusal};
 use protocol::id::{ConversationKey, UserKey};
 use protocol::placement::Slot;
 use storage::request::{Outcome, Request};
@@ -182,6 +182,12 @@ impl RouterShard {
             Some(meta) => Access::new(actor.authority, meta.kind, role),
             None => Access::Stranger,
         }
+    }
+
+    /// Why an actor may not. While the log is in doubt it may hold the very change that allows it, and nobody is denied anything for good.
+    pub(crate) fn denial(&self, place: Place, refusal: Refusal) -> Refusal {
+        let is_denial = matches!(refusal.code, ErrorCode::NotFound | ErrorCode::Forbidden);
+        if is_denial && self.conversations[place].doubtful { STORE_AWAY } else { refusal }
     }
 
     fn want_load(&mut self, place: Place) {

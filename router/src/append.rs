@@ -57,7 +57,7 @@ impl RouterShard {
                 let origin = Origin::Caller(caller);
                 self.enqueue(place, Queued { origin, actor, authority, id, draft, lamport, rule });
             }
-            Err(refusal) => self.refuse_caller(caller, Some(id), refusal),
+            Err(refusal) => self.refuse_caller(caller, Some(id), self.denial(place, refusal)),
         }
     }
 

@@ -63,7 +63,7 @@ impl RouterShard {
                 let Actor { key: actor, authority } = actor;
                 self.enqueue(place, Queued { origin, actor, authority, id, draft, lamport, rule });
             }
-            Err(refusal) => self.refuse_caller(caller, Some(id), refusal),
+            Err(refusal) => self.refuse_caller(caller, Some(id), self.denial(place, refusal)),
         }
     }
 

@@ -20,7 +20,7 @@ impl RouterShard {
         let kind = if is_message { Ok(()) } else { Err(bad_request("only messages can be ephemeral")) };
         let allowed = self.access(place, &actor).send().and(kind);
         if let Err(refusal) = allowed.and_then(|()| self.check_names(place, &actor, event)) {
-            return self.refuse_caller(caller, Some(id), refusal);
+            return self.refuse_caller(caller, Some(id), self.denial(place, refusal));
         }
         let time = self.now.unix_ms;
         let event = draft.seal(0, time, self.lamport.next(time));

@@ -90,7 +90,7 @@ impl RouterShard {
     /// A page of history, out of the recent events or the store.
     pub(crate) fn history(&mut self, place: Place, caller: Caller, actor: Actor, range: Range, limit: u16) {
         if let Err(refusal) = self.access(place, &actor).read() {
-            return self.refuse_caller(caller, None, refusal);
+            return self.refuse_caller(caller, None, self.denial(place, refusal));
         }
         let limit = limit.clamp(1, PAGE_EVENTS_MAX);
         let conversation = &self.conversations[place];
@@ -203,7 +203,7 @@ impl RouterShard {
         limit: u16,
     ) {
         if let Err(refusal) = self.access(place, &actor).read() {
-            return self.refuse_caller(caller, None, refusal);
+            return self.refuse_caller(caller, None, self.denial(place, refusal));
         }
         let conversation = self.conversations[place].key();
         let request = Request::Members { conversation, after, limit: limit.clamp(1, MEMBERS_PAGE_MAX) };
@@ -236,7 +236,7 @@ impl RouterShard {
             Ok(conversation) => {
                 self.outgoing.answer(caller.gateway, ToGateway::Conversation { caller, conversation });
             }
-            Err(refusal) => self.refuse_caller(caller, None, refusal),
+            Err(refusal) => self.refuse_caller(caller, None, self.denial(place, refusal)),
         }
     }
 }

@@ -147,6 +147,27 @@ fn who_loses_a_role_late_sends_nothing_behind_that() {
 }
 
 #[test]
+fn who_gets_a_role_late_is_not_denied_for_good() {
+    let mut world = World::new(1);
+    let room = world.group("room");
+    assert_eq!(world.say("mallory", room, "1", "x"), Err(NotFound));
+    let caller = world.caller(GATEWAY);
+    let (id, user) = (ClientId::parse("c").unwrap(), user("mallory").user);
+    let change = Change::Join { user, role: Role::Member };
+    world.send(ToRouter::Change { caller, actor: server(), conversation: room, id, change, lamport: 0 });
+    world.turn();
+    let late = lose_answer(&mut world);
+    land(&mut world, late);
+    world.fate = Fate::Failed(Failure::Unavailable);
+    world.pass(1_000);
+    assert_eq!(world.say("mallory", room, "1", "x"), Err(Unavailable));
+    world.fate = Fate::Done;
+    world.pass(1_000);
+    assert_eq!(world.say("mallory", room, "1", "x"), Ok(2));
+    world.assert_idle();
+}
+
+#[test]
 fn a_load_from_before_a_late_change_is_made_again() {
     let mut world = World::with(1, Settings { members_max: 0, ..Settings::default() });
     let room = world.group("room");
