@@ -230,18 +230,15 @@ impl Server {
         Ok(sum)
     }
 
-    /// The API of a router node that takes part in a cluster, and what it says of the cluster's placement.
+    /// The API of a router node, and what it says of the cluster's placement. Of a node that was attached to nobody knows whether it is
+    /// one: it refuses orders if not.
     ///
     /// # Errors
-    /// No node is such a one, or one does not answer.
+    /// No node can be one, or it does not answer.
     pub fn router(&self) -> Result<(Api, Placement), ServerError> {
-        for api in self.nodes.iter().filter_map(Node::api) {
-            let placement = Placement::ask(api)?;
-            if placement.is_router {
-                return Ok((api.clone(), placement));
-            }
-        }
-        Err(ServerError::NoRouter)
+        let mut routers = self.nodes.iter().filter(|node| node.role() != Role::Gateway);
+        let api = routers.find_map(Node::api).ok_or(ServerError::NoRouter)?;
+        Ok((api.clone(), Placement::ask(api)?))
     }
 
     /// Everything that can be read of it, of this process and of the kernel now. Its counters are up to a second old.

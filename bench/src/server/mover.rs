@@ -189,7 +189,7 @@ mod tests {
     /// What a mover did until it gave three orders, or a few more, and those.
     fn moved(answer: impl Fn(&Value) -> (u16, Value) + Send + 'static) -> (Moved, Vec<Value>) {
         let (api, orders) = router(answer);
-        let placement = Placement { epoch: 5, shards: shards(), is_router: true };
+        let placement = Placement { epoch: 5, shards: shards() };
         let mover = Mover::start(api, placement, vec![7, 8], Duration::from_millis(5));
         let first: Vec<Value> =
             (0..3).map(|_| orders.recv_timeout(Duration::from_secs(20)).unwrap()).collect();

@@ -24,8 +24,6 @@ pub struct Placement {
     pub epoch: u64,
     /// All router shards: those that follow each other are on different nodes, as far as there are such.
     pub shards: Vec<Shard>,
-    /// Whether the node that tells is one of the routers.
-    pub is_router: bool,
 }
 
 /// The answer's form.
@@ -39,7 +37,6 @@ struct State {
 struct NodeState {
     name: String,
     cores: u16,
-    here: bool,
 }
 
 impl Placement {
@@ -74,11 +71,7 @@ impl Placement {
             let has_it = state.nodes.iter().filter(move |node| core < node.cores);
             has_it.map(move |node| Shard { node: node.name.clone(), core })
         });
-        Some(Self {
-            epoch: state.epoch,
-            shards: shards.collect(),
-            is_router: state.nodes.iter().any(|node| node.here),
-        })
+        Some(Self { epoch: state.epoch, shards: shards.collect() })
     }
 }
 
@@ -95,13 +88,13 @@ mod tests {
 
     #[test]
     fn shards_alternate_between_nodes() {
-        let node = |name: &str, cores: u16| json!({ "name": name, "number": 1, "address": "127.0.0.1:1", "cores": cores, "slots": 1, "here": name == "b" });
+        let node = |name: &str, cores: u16| json!({ "name": name, "number": 1, "address": "127.0.0.1:1", "cores": cores, "slots": 1 });
         let text = json!({ "epoch": 7, "nodes": [node("a", 2), node("b", 1), node("c", 2)], "unowned": 0 });
         let placement = Placement::read(&text.to_string()).unwrap();
         let shards: Vec<(&str, u16)> =
             placement.shards.iter().map(|shard| (&*shard.node, shard.core)).collect();
         assert_eq!(shards, [("a", 0), ("b", 0), ("c", 0), ("a", 1), ("c", 1)]);
-        assert!(placement.is_router && placement.epoch == 7);
+        assert!(placement.epoch == 7);
         assert_eq!(Placement::read("{}"), None);
     }
 
