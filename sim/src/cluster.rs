@@ -189,7 +189,12 @@ impl Cluster {
     pub(crate) fn happen(&mut self) -> Result<Event, Violation> {
         let event = self.world.next().expect("somebody always steps or ticks");
         match event {
-            Event::Kernel(event) => self.kernel.handle(&mut self.world, event),
+            Event::Kernel(event) => {
+                if let Some(tier) = &mut self.tier {
+                    tier.stir(self.kernel.gateway_of(event));
+                }
+                self.kernel.handle(&mut self.world, event);
+            }
             Event::Store(event) => self.store.handle(&mut self.world, event),
             Event::Turn(tenure, seat) => self.on_node(tenure, |node, outside| node.turn(outside, seat))?,
             Event::Tick(tenure, seat) => {

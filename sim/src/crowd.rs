@@ -36,6 +36,8 @@ pub(crate) struct Scene<'a> {
 #[derive(Debug)]
 pub(crate) struct Crowd {
     clients: Vec<Client>,
+    /// Whose connections are, past ones too.
+    owners: BTreeMap<ConnectionNumber, ClientNumber>,
     notebook: BTreeMap<UserKey, Vec<Note>>,
 }
 
@@ -43,6 +45,7 @@ impl Crowd {
     /// A client for every device of the town.
     pub(crate) fn new(world: &mut World<Event>, town: &Town, secret: &[u8]) -> Self {
         let mut clients = Vec::new();
+        let mut surroundings = BTreeMap::new();
         for resident in &town.residents {
             let number = ClientNumber(clients.len());
             let tenant = resident.user.tenant;
@@ -56,18 +59,20 @@ impl Crowd {
             };
             let token: Arc<str> = sign_hs256(secret, &request).into();
             let subprotocol = *world.random.pick(&[Subprotocol::Json, Subprotocol::Rkyv]);
-            let surroundings = (town.places_of(tenant), town.users_of(tenant));
+            let surroundings = surroundings
+                .entry(tenant)
+                .or_insert_with(|| (town.places_of(tenant).into(), town.users_of(tenant).into()));
             clients.push(Client::new(
                 number,
                 resident.user,
                 resident.device,
                 token,
                 subprotocol,
-                surroundings,
+                surroundings.clone(),
             ));
             world.plan_within(COMING_US, Event::ClientStep(number));
         }
-        Self { clients, notebook: BTreeMap::new() }
+        Self { clients, owners: BTreeMap::new(), notebook: BTreeMap::new() }
     }
 
     fn stage<'s>(scene: &'s mut Scene<'_>, notebook: &'s mut BTreeMap<UserKey, Vec<Note>>) -> Stage<'s> {
@@ -87,7 +92,12 @@ impl Crowd {
     /// A client's own moment.
     pub(crate) fn step(&mut self, scene: &mut Scene<'_>, number: ClientNumber) {
         let mut stage = Self::stage(scene, &mut self.notebook);
-        self.clients[number.0].step(&mut stage);
+        let client = &mut self.clients[number.0];
+        let before = client.connection();
+        client.step(&mut stage);
+        if let Some(connection) = client.connection().filter(|connection| Some(*connection) != before) {
+            self.owners.insert(connection, number);
+        }
     }
 
     /// A connection has something to read.
@@ -96,8 +106,11 @@ impl Crowd {
         scene: &mut Scene<'_>,
         connection: ConnectionNumber,
     ) -> Result<(), Violation> {
-        let owner = self.clients.iter_mut().find(|client| client.connection() == Some(connection));
-        let Some(client) = owner else { return Ok(()) };
+        let Some(number) = self.owners.get(&connection) else { return Ok(()) };
+        let client = &mut self.clients[number.0];
+        if client.connection() != Some(connection) {
+            return Ok(());
+        }
         client.readable(&mut Self::stage(scene, &mut self.notebook))
     }
 

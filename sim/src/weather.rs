@@ -139,7 +139,7 @@ pub(crate) struct Tuning {
 }
 
 /// All of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Weather {
     /// The cluster.
     pub(crate) shape: Shape,

@@ -11,7 +11,7 @@ mod pages;
 mod sends;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use protocol::event::{Event, Role};
@@ -54,6 +54,8 @@ pub(crate) type Durable<'a> = &'a mut dyn FnMut(&ConversationKey, u64) -> Vec<Ev
 #[derive(Debug, Default)]
 pub(crate) struct Checker {
     logs: BTreeMap<ConversationKey, Log>,
+    /// Conversations of which each user was ever a member.
+    known: BTreeMap<UserKey, BTreeSet<ConversationId>>,
     sends: Sends,
     views: BTreeMap<ConnectionNumber, View>,
     marks: BTreeMap<(ConversationKey, UserId), u64>,
@@ -64,7 +66,15 @@ pub(crate) struct Checker {
 impl Checker {
     /// A conversation will be created with these first members.
     pub(crate) fn expect(&mut self, key: ConversationKey, public: bool, members: &[(UserId, Role)]) {
+        for (user, _) in members {
+            self.know(&key, *user);
+        }
         self.logs.insert(key, Log::new(public, members));
+    }
+
+    fn know(&mut self, key: &ConversationKey, user: UserId) {
+        let user = UserKey { tenant: key.tenant, user };
+        self.known.entry(user).or_default().insert(key.conversation);
     }
 
     /// Conversations change owners. Where nodes die, the word that a user became a member may die with one: such a stream begins later,
@@ -93,9 +103,13 @@ impl Checker {
     /// Reads what became durable in a conversation.
     pub(crate) fn refresh(&mut self, key: &ConversationKey, durable: Durable<'_>) -> Result<(), Violation> {
         let Some(log) = self.logs.get_mut(key) else { return Ok(()) };
+        let mut joined = Vec::new();
         for event in durable(key, log.head()) {
-            log.extend(key, ToldEvent::of(&event))?;
+            let event = ToldEvent::of(&event);
+            joined.extend(event.joined());
+            log.extend(key, event)?;
         }
+        joined.into_iter().for_each(|user| self.know(key, user));
         Ok(())
     }
 
@@ -225,9 +239,9 @@ impl Checker {
 
     /// Every conversation of a user, with the head of its log.
     pub(crate) fn memberships(&self, user: UserKey) -> Vec<(ConversationId, u64)> {
-        let mine =
-            self.logs.iter().filter(|(key, log)| key.tenant == user.tenant && log.is_member(user.user));
-        mine.map(|(key, log)| (key.conversation, log.head())).collect()
+        let known = self.known.get(&user).into_iter().flatten();
+        let logs = known.map(|conversation| (*conversation, &self.logs[&key_of(user, *conversation)]));
+        logs.filter(|(_, log)| log.is_member(user.user)).map(|(id, log)| (id, log.head())).collect()
     }
 
     /// How many sends were acknowledged so far.

@@ -108,8 +108,8 @@ pub(crate) struct Client {
     subprotocol: Subprotocol,
     ticket: Option<String>,
     /// Conversations and users of the tenant, member or not.
-    places: Vec<ConversationId>,
-    neighbours: Vec<UserId>,
+    places: Arc<[ConversationId]>,
+    neighbours: Arc<[UserId]>,
     /// What this device has.
     cursors: BTreeMap<ConversationId, u64>,
     pending: BTreeMap<ClientId, Pending>,
@@ -139,7 +139,7 @@ impl Client {
         device: DeviceId,
         token: Arc<str>,
         subprotocol: Subprotocol,
-        (places, neighbours): (Vec<ConversationId>, Vec<UserId>),
+        (places, neighbours): (Arc<[ConversationId]>, Arc<[UserId]>),
     ) -> Self {
         Self {
             number,

@@ -203,6 +203,15 @@ impl Kernel {
         world.plan_within(self.network.turn_us, KernelEvent::Send(number).into());
     }
 
+    /// The gateway shard that something planned is about.
+    pub(crate) fn gateway_of(&self, event: KernelEvent) -> usize {
+        let (KernelEvent::Arrive(number)
+        | KernelEvent::Receive(number)
+        | KernelEvent::Send(number)
+        | KernelEvent::Close(number)) = event;
+        self.connections[number.0].gateway
+    }
+
     /// Something planned is due.
     pub(crate) fn handle(&mut self, world: &mut World<Event>, event: KernelEvent) {
         match event {

@@ -35,6 +35,7 @@ impl Tier {
             world.plan_within(fault_us, Event::Tier(TierEvent::Fault));
         }
         let place = world.random.index(self.nodes.len());
+        self.stir_all();
         match world.random.below(14) {
             0..3 => self.kill(place, weather, outside),
             3..5 => self.freeze(place, weather, outside),
@@ -136,6 +137,7 @@ impl Tier {
     /// Something is mended.
     pub(crate) fn mend(&mut self, mend: Mend, outside: &mut Outside<'_>) {
         outside.world.trace(|| format!("mended: {mend:?}"));
+        self.stir_all();
         match mend {
             Mend::Thaw(number) => {
                 if let Some(process) = self.process_mut(number) {
@@ -155,6 +157,7 @@ impl Tier {
         if let Some(order_us) = weather.tier.as_ref().and_then(|tier| tier.order_us) {
             world.plan_within(order_us, Event::Tier(TierEvent::Order));
         }
+        self.stir_all();
         let routers: Vec<usize> =
             (0..self.nodes.len()).filter(|place| self.nodes[*place].shape.has_routers).collect();
         let name = format!("node{}", world.random.pick(&routers));
@@ -176,6 +179,7 @@ impl Tier {
 
     /// Faults end: what is broken is mended, who is down starts.
     pub(crate) fn calm(&mut self, weather: &Weather, outside: &mut Outside<'_>) {
+        self.stir_all();
         self.wires.weather = weather.tier.as_ref().expect("a cluster").wires;
         self.wires.join_all(outside.world);
         for place in 0..self.nodes.len() {

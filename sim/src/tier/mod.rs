@@ -13,6 +13,7 @@ mod process;
 pub(crate) mod weather;
 mod wires;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ const TICK_US: Span = Span::new(5_000, 50_000);
 const REGISTER_US: Span = Span::new(100_000, 500_000);
 /// How long a node is down that nobody restarts at once, microseconds.
 const DOWN_US: Span = Span::new(2_000_000, 8_000_000);
+/// Nodes of a cluster that partitions may hit.
+const PARTED_MAX: usize = 32;
 /// How long a process that is told to stop may take, microseconds.
 const STOP_PATIENCE_US: u64 = 15_000_000;
 
@@ -73,13 +76,14 @@ pub(crate) enum TierEvent {
 
 /// Where a node takes links.
 fn address_of(place: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, place as u8 + 1], 8_802))
+    let [_, _, high, low] = (place as u32 + 1).to_be_bytes();
+    SocketAddr::from(([10, 0, high, low], 8_802))
 }
 
 /// The node that takes links there.
 fn place_of(address: SocketAddr) -> usize {
     match address {
-        SocketAddr::V4(address) => usize::from(address.ip().octets()[3]) - 1,
+        SocketAddr::V4(address) => (address.ip().to_bits() & 0xffff) as usize - 1,
         SocketAddr::V6(_) => unreachable!("no node has such an address"),
     }
 }
@@ -97,7 +101,14 @@ struct NodePlace {
 pub(crate) struct Tier {
     nodes: Vec<NodePlace>,
     wires: Wires,
-    processes: u32,
+    /// The place of each process that ever was, by its number from 1.
+    processes: Vec<usize>,
+    /// The place of each table of sockets.
+    seats: Vec<usize>,
+    /// Places whose process may want a turn since the last look.
+    stirred: BTreeSet<usize>,
+    /// Places whose API has mail.
+    mail: BTreeSet<usize>,
     authenticator: Arc<Authenticator>,
     /// Slots that somebody uses.
     slots: Vec<Slot>,
@@ -115,28 +126,30 @@ impl Tier {
     ) -> Self {
         let tier = weather.tier.as_ref().expect("only a cluster has nodes");
         let mut nodes = Vec::new();
-        let mut sockets = 0;
-        for (place, shape) in tier.shape.nodes().iter().enumerate() {
+        let mut seats = Vec::new();
+        for (place, shape) in tier.nodes.iter().enumerate() {
             let count = if shape.has_clients { usize::from(shape.cores) } else { 0 };
-            let sockets_of = sockets..sockets + count;
-            sockets += count;
+            let sockets_of = seats.len()..seats.len() + count;
+            seats.extend(std::iter::repeat_n(place, count));
             nodes.push(NodePlace { shape: *shape, sockets: sockets_of, process: None, start_planned: true });
             world.plan_within(Span::new(0, 500_000), Event::Tier(TierEvent::Start(place)));
         }
         if let Some(fault_us) = tier.fault_us {
+            assert!(nodes.len() <= PARTED_MAX, "a partition is a mask of nodes");
             world.plan_within(fault_us, Event::Tier(TierEvent::Fault));
         }
         if let Some(order_us) = tier.order_us {
             world.plan_within(order_us, Event::Tier(TierEvent::Order));
         }
         let wires = Wires::new(tier.wires, nodes.len());
-        Self { nodes, wires, processes: 0, authenticator, slots, doctor }
+        let (processes, stirred, mail) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        Self { nodes, wires, processes, seats, stirred, mail, authenticator, slots, doctor }
     }
 
     /// Gateway shards that clients connect to, over all nodes.
     pub(crate) fn gateways(weather: &Weather) -> Option<u16> {
-        let nodes = weather.tier.as_ref()?.shape;
-        Some(nodes.nodes().iter().filter(|node| node.has_clients).map(|node| node.cores).sum())
+        let nodes = &weather.tier.as_ref()?.nodes;
+        Some(nodes.iter().filter(|node| node.has_clients).map(|node| node.cores).sum())
     }
 
     fn running(&self) -> impl Iterator<Item = &Process> {
@@ -144,10 +157,18 @@ impl Tier {
     }
 
     fn process_mut(&mut self, number: ProcessNumber) -> Option<&mut Process> {
-        self.nodes
-            .iter_mut()
-            .filter_map(|node| node.process.as_mut())
-            .find(|process| process.number == number)
+        let place = self.place_of(number)?;
+        self.nodes[place].process.as_mut()
+    }
+
+    /// Whatever happened, any node may want a turn.
+    pub(super) fn stir_all(&mut self) {
+        self.stirred.extend(0..self.nodes.len());
+    }
+
+    /// Something happened on a table of sockets.
+    pub(crate) fn stir(&mut self, sockets: usize) {
+        self.stirred.insert(self.seats[sockets]);
     }
 
     /// Something is due in a node or between nodes.
@@ -158,11 +179,15 @@ impl Tier {
         outside: &mut Outside<'_>,
     ) -> Result<(), Violation> {
         match event {
-            TierEvent::Turn(number, core) => self.turn(number, core, weather, outside)?,
+            TierEvent::Turn(number, core) => {
+                self.turn(number, core, weather, outside)?;
+                self.end_stopped(number, weather, outside);
+            }
             TierEvent::Tick(number, core) => {
                 if self.process_mut(number).is_some() {
                     outside.world.plan_within(TICK_US, Event::Tier(event));
                     self.turn(number, core, weather, outside)?;
+                    self.end_stopped(number, weather, outside);
                 }
             }
             TierEvent::Wire(event) => self.wires.handle(outside.world, event),
@@ -178,13 +203,13 @@ impl Tier {
                 unreachable!("the cluster knows whether there is a storm")
             }
         }
-        self.end_stopped(weather, outside);
         Ok(())
     }
 
     fn place_of(&self, number: ProcessNumber) -> Option<usize> {
-        let has = |node: &NodePlace| node.process.as_ref().is_some_and(|process| process.number == number);
-        self.nodes.iter().position(has)
+        let place = self.processes[number.0 as usize - 1];
+        let process = self.nodes[place].process.as_ref()?;
+        (process.number == number).then_some(place)
     }
 
     fn turn(
@@ -196,6 +221,7 @@ impl Tier {
     ) -> Result<(), Violation> {
         let (completions, doctor) = (weather.shape.turn_completions, self.doctor);
         let Some(place) = self.place_of(number) else { return Ok(()) };
+        self.stirred.insert(place);
         let Self { nodes, wires, .. } = self;
         let Some(process) = &mut nodes[place].process else { return Ok(()) };
         process.turn(core, wires, outside, completions, doctor)
@@ -212,8 +238,9 @@ impl Tier {
             node.start_planned = true;
             return outside.world.plan_within(REGISTER_US, Event::Tier(TierEvent::Start(place)));
         }
-        self.processes += 1;
-        let number = ProcessNumber(self.processes);
+        self.processes.push(place);
+        self.stirred.insert(place);
+        let number = ProcessNumber(self.processes.len() as u32);
         let (shape, sockets) = (node.shape, node.sockets.clone());
         let process = Process::start(number, place, shape, sockets, weather, &self.authenticator, outside);
         node.process = Some(process);
@@ -235,6 +262,7 @@ impl Tier {
     /// A process is gone; `noticed`: its peers are told.
     fn end(&mut self, place: usize, weather: &Weather, outside: &mut Outside<'_>, noticed: bool) {
         let Some(process) = self.nodes[place].process.take() else { return };
+        self.mail.remove(&place);
         outside.world.trace(|| format!("node {place} is gone, noticed: {noticed}"));
         process.count(outside.world);
         self.wires.node_gone(outside.world, place, noticed);
@@ -247,39 +275,50 @@ impl Tier {
         }
     }
 
-    /// Processes that have stopped in order are gone.
-    fn end_stopped(&mut self, weather: &Weather, outside: &mut Outside<'_>) {
-        for place in 0..self.nodes.len() {
-            let Some(process) = &mut self.nodes[place].process else { continue };
-            if process.has_stopped() {
-                outside.world.coverage.hit(Mark::NodeLeft);
-                self.end(place, weather, outside, true);
-                self.start_later(outside.world, place, weather);
-            }
+    /// A process that has stopped in order is gone.
+    fn end_stopped(&mut self, number: ProcessNumber, weather: &Weather, outside: &mut Outside<'_>) {
+        if self.process_mut(number).is_some_and(Process::has_stopped) {
+            let place = self.processes[number.0 as usize - 1];
+            outside.world.coverage.hit(Mark::NodeLeft);
+            self.end(place, weather, outside, true);
+            self.start_later(outside.world, place, weather);
         }
     }
 
     /// What an event leaves to be done at once: the store's answers go in, turns are planned.
     pub(crate) fn follow(&mut self, world: &mut World<Event>, kernel: &Kernel, store: &mut Store) {
         while let Some((asker, id, outcome)) = store.next_answer() {
-            if let Some(process) = self.process_mut(ProcessNumber(asker.process)) {
+            if let Some(place) = self.place_of(ProcessNumber(asker.process)) {
+                let process = self.nodes[place].process.as_mut().expect("it has that place");
                 process.answer(asker.router, id, outcome);
+                self.stirred.insert(place);
             }
         }
-        for process in self.nodes.iter_mut().filter_map(|node| node.process.as_mut()) {
+        self.stirred.extend(self.wires.told());
+        while let Some(place) = self.stirred.pop_first() {
+            let Some(process) = &mut self.nodes[place].process else { continue };
             process.plan_turns(world, kernel, &self.wires);
+            if process.shared.to_api.len() > 0 {
+                self.mail.insert(place);
+            }
         }
     }
 
     /// Whether the API of any node has mail.
     pub(crate) fn has_mail(&self) -> bool {
-        self.running().any(|process| process.shared.to_api.len() > 0)
+        !self.mail.is_empty()
     }
 
-    /// The next answer to the API, and of which process.
+    /// The next answer to the API.
     pub(crate) fn next_mail(&mut self) -> Option<ToGateway> {
-        let mut running = self.nodes.iter_mut().filter_map(|node| node.process.as_mut());
-        running.find_map(|process| process.shared.to_api.pop())
+        while let Some(place) = self.mail.first() {
+            let process = self.nodes[*place].process.as_mut();
+            if let Some(answer) = process.and_then(|process| process.shared.to_api.pop()) {
+                return Some(answer);
+            }
+            self.mail.pop_first();
+        }
+        None
     }
 
     /// Hands a request to the API of some node: which process it is; `None`: there is none, or it has no room.
@@ -291,6 +330,7 @@ impl Tier {
         }
         let index = world.random.index(running.len());
         let process = &mut running[index];
+        self.stirred.insert(process.shared.place);
         let lane = envelope.lane();
         let taken =
             process.shared.phase == Phase::Running && process.shared.from_api.push(lane, envelope).is_ok();

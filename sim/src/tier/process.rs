@@ -309,8 +309,8 @@ impl Start<'_> {
 
     /// The router nodes that the configuration names: all of them.
     fn targets(&self) -> Vec<usize> {
-        let nodes = self.weather.tier.as_ref().expect("a cluster").shape;
-        let routers = nodes.nodes().iter().enumerate().filter(|(_, node)| node.has_routers);
+        let nodes = &self.weather.tier.as_ref().expect("a cluster").nodes;
+        let routers = nodes.iter().enumerate().filter(|(_, node)| node.has_routers);
         routers.map(|(place, _)| place).filter(|place| *place != self.place).collect()
     }
 

@@ -1,5 +1,7 @@
 //! The shape of a cluster and what hits it, drawn from the seed.
 
+use std::sync::Arc;
+
 use super::wires::WireWeather;
 use crate::random::{Chance, Random, Span};
 
@@ -14,25 +16,11 @@ pub(crate) struct NodeShape {
     pub(crate) has_routers: bool,
 }
 
-/// The nodes of a run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TierShape {
-    nodes: [NodeShape; 8],
-    count: usize,
-}
-
-impl TierShape {
-    /// All of them.
-    pub(crate) fn nodes(&self) -> &[NodeShape] {
-        &self.nodes[..self.count]
-    }
-}
-
 /// A cluster, and how rough it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TierWeather {
     /// Its nodes.
-    pub(crate) shape: TierShape,
+    pub(crate) nodes: Arc<[NodeShape]>,
     /// The network between them.
     pub(crate) wires: WireWeather,
     /// From one fault to the next, microseconds; `None`: none in this run.
@@ -58,11 +46,11 @@ pub(crate) struct TierWeather {
 impl TierWeather {
     /// A cluster, of a source of chance of its own: what a lone server's run draws does not depend on it.
     pub(crate) fn draw(random: &mut Random) -> Self {
-        let shape = draw_shape(random);
-        let routers = shape.nodes().iter().filter(|node| node.has_routers).count();
+        let nodes = draw_nodes(random);
+        let routers = nodes.iter().filter(|node| node.has_routers).count();
         let (rough, ordered) = (random.below(4) > 0, random.coin());
         Self {
-            shape,
+            nodes,
             wires: WireWeather {
                 delay_us: random.draw_span(10, 50_000),
                 window_bytes: random.within(Span::new(4_096, 262_144)) as usize,
@@ -92,20 +80,19 @@ impl TierWeather {
     }
 }
 
-fn draw_shape(random: &mut Random) -> TierShape {
+fn draw_nodes(random: &mut Random) -> Arc<[NodeShape]> {
     let routers = random.within(Span::new(1, 3)) as usize;
     let gateways = random.within(Span::new(1, 4)) as usize;
     // Nodes that are both, in some clusters.
     let both = if random.below(3) == 0 { random.within(Span::new(1, routers as u64)) as usize } else { 0 };
-    let none = NodeShape { cores: 1, has_clients: false, has_routers: false };
-    let mut shape = TierShape { nodes: [none; 8], count: routers + gateways };
-    for (index, node) in shape.nodes[..routers + gateways].iter_mut().enumerate() {
-        node.cores = random.within(Span::new(1, 2)) as u16;
-        node.has_routers = index < routers;
-        node.has_clients = index < both || index >= routers;
-    }
+    let draw_node = |index| NodeShape {
+        cores: random.within(Span::new(1, 2)) as u16,
+        has_routers: index < routers,
+        has_clients: index < both || index >= routers,
+    };
+    let mut nodes: Vec<NodeShape> = (0..routers + gateways).map(draw_node).collect();
     if both > 0 && random.coin() {
-        shape.count = routers;
+        nodes.truncate(routers);
     }
-    shape
+    nodes.into()
 }

@@ -141,6 +141,8 @@ pub(crate) struct Wires {
     pub(crate) weather: WireWeather,
     wires: Vec<Wire>,
     happened: BTreeMap<Place, VecDeque<Happened>>,
+    /// Nodes that were told something since the last look.
+    told: Vec<usize>,
     /// Nodes that listen, and on how many cores.
     listening: Vec<Option<u16>>,
     partitions: BTreeMap<u32, Partition>,
@@ -157,6 +159,7 @@ impl Wires {
             weather,
             wires: Vec::new(),
             happened: BTreeMap::new(),
+            told: Vec::new(),
             listening: vec![None; nodes],
             partitions: BTreeMap::new(),
             partition_count: 0,
@@ -178,7 +181,13 @@ impl Wires {
         self.happened.get_mut(&place)?.pop_front()
     }
 
+    /// Nodes that were told something since this was asked last.
+    pub(crate) fn told(&mut self) -> impl Iterator<Item = usize> + '_ {
+        self.told.drain(..)
+    }
+
     fn tell(&mut self, place: Place, happened: Happened) {
+        self.told.push(place.node);
         self.happened.entry(place).or_default().push_back(happened);
     }
 

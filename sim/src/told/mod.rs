@@ -131,6 +131,14 @@ fn role_of(role: protocol::event::ArchivedRole) -> Role {
 }
 
 impl ToldEvent {
+    /// Whom it makes a member.
+    pub(crate) fn joined(&self) -> Option<UserId> {
+        match &self.content {
+            Content::Joined { user, .. } => Some(UserId::parse(user).expect("the log holds ids")),
+            _ => None,
+        }
+    }
+
     /// An event of the log, or one that came as rkyv.
     pub(crate) fn of(event: &Event) -> Self {
         Self::archived(event.view())
