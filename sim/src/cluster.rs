@@ -84,6 +84,13 @@ pub(crate) struct Plan {
     pub(crate) doctor: Doctor,
 }
 
+/// All that there is before anything happens, but for the chance that it rests on.
+pub(crate) struct Scenery {
+    pub(crate) weather: Weather,
+    pub(crate) town: Town,
+    pub(crate) doctor: Doctor,
+}
+
 /// All that there is in a run.
 pub(crate) struct Cluster {
     pub(crate) world: World<Event>,
@@ -116,6 +123,12 @@ impl Cluster {
         }
         world.trace(|| format!("{weather:#?}"));
         let town = Town::draw(&mut world.random, &weather.crowd);
+        Self::of(world, Scenery { weather, town, doctor: plan.doctor })
+    }
+
+    /// The cluster of such a scenery, before anything happened.
+    pub(crate) fn of(mut world: World<Event>, scenery: Scenery) -> Self {
+        let Scenery { weather, town, doctor } = scenery;
         let kernel = Kernel::new(weather.network, weather.shape.gateways, weather.shape.slots);
         let mut checker = Checker::default();
         for place in &town.places {
@@ -129,12 +142,12 @@ impl Cluster {
         let mut keys = Keys::new();
         keys.add_hs256_secret(TOKEN_SECRET).expect("a secret that is not empty");
         let authenticator = Arc::new(Authenticator::new(keys, Rules::default(), TICKET_SECRET));
-        let crowd = Crowd::new(&mut world, &town, TOKEN_SECRET);
+        let crowd = Crowd::new(&mut world, &town, TOKEN_SECRET, weather.crowd.coming_us);
         let slots = town.slots();
         let office = Office::new(&mut world, town, weather.shape.routers, &weather.crowd);
         let is_shared = weather.tier.is_some() && weather.store.external;
         let mut store = if is_shared { Store::shared(weather.store) } else { Store::new(weather.store) };
-        store.forgets_conflicts = plan.doctor == Doctor::ForgetsConflicts;
+        store.forgets_conflicts = doctor == Doctor::ForgetsConflicts;
         let mut cluster = Self {
             store,
             tier: None,
@@ -152,7 +165,7 @@ impl Cluster {
         };
         if cluster.weather.tier.is_some() {
             let authenticator = Arc::clone(&cluster.authenticator);
-            let tier = Tier::new(&mut cluster.world, &cluster.weather, authenticator, slots, plan.doctor);
+            let tier = Tier::new(&mut cluster.world, &cluster.weather, authenticator, slots, doctor);
             cluster.tier = Some(tier);
         } else {
             cluster.start_node();
@@ -244,21 +257,32 @@ impl Cluster {
     }
 
     fn on_tier(&mut self, event: TierEvent) -> Result<(), Violation> {
-        let Some(tier) = &mut self.tier else { return Ok(()) };
+        let storm = self.storm;
+        let handle = |tier: &mut Tier, weather: &Weather, outside: &mut Outside<'_>| {
+            match event {
+                TierEvent::Fault if storm => tier.fault(weather, outside),
+                TierEvent::Order if storm => tier.order(weather, outside),
+                TierEvent::Fault | TierEvent::Order => {}
+                TierEvent::Mend(mend) => tier.mend(mend, outside),
+                event => tier.handle(event, weather, outside)?,
+            }
+            Ok(())
+        };
+        self.with_tier(handle).unwrap_or(Ok(()))
+    }
+
+    /// Does something to the cluster of nodes, when it is one.
+    pub(crate) fn with_tier<T>(
+        &mut self,
+        act: impl FnOnce(&mut Tier, &Weather, &mut Outside<'_>) -> T,
+    ) -> Option<T> {
         let outside = &mut Outside {
             world: &mut self.world,
             kernel: &mut self.kernel,
             store: &mut self.store,
             checker: &mut self.checker,
         };
-        match event {
-            TierEvent::Fault if self.storm => tier.fault(&self.weather, outside),
-            TierEvent::Order if self.storm => tier.order(&self.weather, outside),
-            TierEvent::Fault | TierEvent::Order => {}
-            TierEvent::Mend(mend) => tier.mend(mend, outside),
-            event => tier.handle(event, &self.weather, outside)?,
-        }
-        Ok(())
+        Some(act(self.tier.as_mut()?, &self.weather, outside))
     }
 
     /// Lets the node drain.

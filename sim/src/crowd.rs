@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use gateway::auth::{TokenRequest, sign_hs256};
 use protocol::frame::Subprotocol;
-use protocol::id::UserKey;
+use protocol::id::{ConversationId, UserKey};
 
 use crate::checker::{Checker, Violation};
-use crate::client::{Client, ClientNumber, Note, Stage};
+use crate::client::{Acked, Client, ClientNumber, Note, Stage};
 use crate::cluster::Event;
 use crate::kernel::{ConnectionNumber, Kernel};
 use crate::random::Span;
@@ -19,8 +19,6 @@ use crate::world::World;
 
 /// Seconds since the Unix epoch at which every token ends: long after any run.
 const TOKEN_EXPIRES_S: u64 = 4_000_000_000;
-/// Clients come within this time, microseconds.
-const COMING_US: Span = Span::new(0, 2_000_000);
 
 /// What clients may touch, of the whole cluster.
 pub(crate) struct Scene<'a> {
@@ -39,11 +37,12 @@ pub(crate) struct Crowd {
     /// Whose connections are, past ones too.
     owners: BTreeMap<ConnectionNumber, ClientNumber>,
     notebook: BTreeMap<UserKey, Vec<Note>>,
+    acks: Vec<Acked>,
 }
 
 impl Crowd {
     /// A client for every device of the town.
-    pub(crate) fn new(world: &mut World<Event>, town: &Town, secret: &[u8]) -> Self {
+    pub(crate) fn new(world: &mut World<Event>, town: &Town, secret: &[u8], coming_us: Option<Span>) -> Self {
         let mut clients = Vec::new();
         let mut surroundings = BTreeMap::new();
         for resident in &town.residents {
@@ -70,18 +69,54 @@ impl Crowd {
                 subprotocol,
                 surroundings.clone(),
             ));
-            world.plan_within(COMING_US, Event::ClientStep(number));
+            if let Some(coming_us) = coming_us {
+                world.plan_within(coming_us, Event::ClientStep(number));
+            }
         }
-        Self { clients, owners: BTreeMap::new(), notebook: BTreeMap::new() }
+        Self { clients, owners: BTreeMap::new(), notebook: BTreeMap::new(), acks: Vec::new() }
     }
 
-    fn stage<'s>(scene: &'s mut Scene<'_>, notebook: &'s mut BTreeMap<UserKey, Vec<Note>>) -> Stage<'s> {
+    /// Clients that nothing told to come do, within a time.
+    pub(crate) fn come(&self, world: &mut World<Event>, within_us: Span) {
+        for number in (0..self.clients.len()).map(ClientNumber) {
+            world.plan_within(within_us, Event::ClientStep(number));
+        }
+    }
+
+    /// A client sends a plain message, when it can; false: it can't.
+    pub(crate) fn speak(
+        &mut self,
+        scene: &mut Scene<'_>,
+        number: ClientNumber,
+        conversation: ConversationId,
+    ) -> bool {
+        let mut stage = Self::stage(scene, &mut self.notebook, &mut self.acks);
+        self.clients[number.0].speak(&mut stage, conversation)
+    }
+
+    /// The acks since this was asked last.
+    pub(crate) fn take_acks(&mut self) -> Vec<Acked> {
+        std::mem::take(&mut self.acks)
+    }
+
+    /// Clients that are welcome, with the gateway shard of each.
+    pub(crate) fn seats(&self) -> impl Iterator<Item = (ClientNumber, usize)> + '_ {
+        let numbers = (0..self.clients.len()).map(ClientNumber);
+        numbers.zip(&self.clients).filter_map(|(number, client)| Some((number, client.seat()?)))
+    }
+
+    fn stage<'s>(
+        scene: &'s mut Scene<'_>,
+        notebook: &'s mut BTreeMap<UserKey, Vec<Note>>,
+        acks: &'s mut Vec<Acked>,
+    ) -> Stage<'s> {
         Stage {
             world: scene.world,
             kernel: scene.kernel,
             store: scene.store,
             checker: scene.checker,
             notebook,
+            acks,
             network: &scene.weather.network,
             crowd: &scene.weather.crowd,
             gateways: scene.weather.shape.gateways,
@@ -91,7 +126,7 @@ impl Crowd {
 
     /// A client's own moment.
     pub(crate) fn step(&mut self, scene: &mut Scene<'_>, number: ClientNumber) {
-        let mut stage = Self::stage(scene, &mut self.notebook);
+        let mut stage = Self::stage(scene, &mut self.notebook, &mut self.acks);
         let client = &mut self.clients[number.0];
         let before = client.connection();
         client.step(&mut stage);
@@ -111,7 +146,7 @@ impl Crowd {
         if client.connection() != Some(connection) {
             return Ok(());
         }
-        client.readable(&mut Self::stage(scene, &mut self.notebook))
+        client.readable(&mut Self::stage(scene, &mut self.notebook, &mut self.acks))
     }
 
     /// What keeps any client from being done.
@@ -127,7 +162,7 @@ impl Crowd {
     /// Everybody closes in order.
     pub(crate) fn finish(&mut self, scene: &mut Scene<'_>) {
         for client in &mut self.clients {
-            client.finish(&mut Self::stage(scene, &mut self.notebook));
+            client.finish(&mut Self::stage(scene, &mut self.notebook, &mut self.acks));
         }
     }
 

@@ -11,6 +11,7 @@ mod coverage;
 mod crowd;
 mod desk;
 mod disaster;
+mod fleet;
 mod kernel;
 mod mailbox;
 mod node;
@@ -26,5 +27,6 @@ mod weather;
 mod world;
 
 pub use coverage::{Coverage, Mark};
+pub use fleet::{FleetReport, FleetSettings, Ledger, run_fleet};
 pub use run::{Failure, Report, run, run_alone, run_doctored};
 pub use tier::Doctor;

@@ -1,26 +1,29 @@
-//! Replays one seed with its trace, or runs many and counts what they met.
+//! Replays one seed with its trace, runs many and counts what they met, or measures a fleet.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
-use sim::{Coverage, run, run_alone};
+use clap::value_parser;
+use sim::{Coverage, FleetSettings, run, run_alone, run_fleet};
 
 /// Runs whole clusters on virtual time, each from a seed: the same seed does the same things every time.
 ///
 /// With SEED, replays that one and writes what happened, step by step, to standard output.
-/// With --seeds, runs many and says what they met. Exits with 1 when a promise was broken.
+/// With --seeds, runs many and says what they met.
+/// With --fleet, runs a cluster of 100 nodes in calm weather and measures what docs/CAPACITY.md says of clusters.
+/// Exits with 1 when a promise was broken, or a fleet does not do what docs/CAPACITY.md says.
 #[derive(Debug, Parser)]
 #[command(name = "sim")]
 struct Arguments {
     /// The seed to replay.
-    #[arg(required_unless_present = "seeds", conflicts_with = "seeds")]
+    #[arg(required_unless_present_any = ["seeds", "fleet"], conflicts_with_all = ["seeds", "fleet"])]
     seed: Option<u64>,
     /// Run so many seeds, without a trace.
     #[arg(long, value_name = "COUNT")]
     seeds: Option<u64>,
-    /// The first of many seeds; the others follow it.
+    /// The first of many seeds; the others follow it. The seed of a fleet.
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     first: u64,
     /// Replay the seed as that of a server which is all there is.
@@ -29,13 +32,42 @@ struct Arguments {
     /// Replay without the trace.
     #[arg(long)]
     quiet: bool,
+    #[command(flatten)]
+    fleet: FleetArguments,
+}
+
+/// How large a fleet is, and how it is told of.
+#[derive(Debug, clap::Args)]
+struct FleetArguments {
+    /// Run a cluster of gateway nodes and router nodes, lose some, and measure.
+    #[arg(long, conflicts_with = "seeds")]
+    fleet: bool,
+    /// Gateway nodes of a fleet, 3 to 1,000.
+    #[arg(long, requires = "fleet", value_name = "COUNT", default_value_t = 88, value_parser = value_parser!(u16).range(3..=1_000))]
+    gateway_nodes: u16,
+    /// Router nodes of a fleet, 3 to 64.
+    #[arg(long, requires = "fleet", value_name = "COUNT", default_value_t = 12, value_parser = value_parser!(u16).range(3..=64))]
+    router_nodes: u16,
+    /// Cores of a gateway node, 1 to 32.
+    #[arg(long, requires = "fleet", value_name = "COUNT", default_value_t = 2, value_parser = value_parser!(u16).range(1..=32))]
+    gateway_cores: u16,
+    /// Cores of a router node, 1 to 32.
+    #[arg(long, requires = "fleet", value_name = "COUNT", default_value_t = 4, value_parser = value_parser!(u16).range(1..=32))]
+    router_cores: u16,
+    /// Clients of a fleet, 100 to 100,000.
+    #[arg(long, requires = "fleet", value_name = "COUNT", default_value_t = 20_000, value_parser = value_parser!(u32).range(100..=100_000))]
+    clients: u32,
+    /// Tell what was measured as JSON, one object a line.
+    #[arg(long, requires = "fleet")]
+    json: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let broken = match (arguments.seed, arguments.seeds) {
         (Some(seed), _) => replay(seed, arguments.alone, !arguments.quiet),
-        (None, count) => run_many(arguments.first, count.unwrap_or_default()),
+        (None, Some(count)) => run_many(arguments.first, count),
+        (None, None) => measure(arguments.first, &arguments.fleet),
     };
     if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -57,6 +89,29 @@ fn replay(seed: u64, alone: bool, tracing: bool) -> u64 {
             1
         }
     }
+}
+
+/// How many measures are not as docs/CAPACITY.md says, or 1 for a broken promise.
+fn measure(seed: u64, arguments: &FleetArguments) -> u64 {
+    let FleetArguments { gateway_nodes, router_nodes, gateway_cores, router_cores, clients, .. } = *arguments;
+    let settings = FleetSettings { seed, gateway_nodes, router_nodes, gateway_cores, router_cores, clients };
+    let report = match run_fleet(settings, &mut |step| eprintln!("{step} ...")) {
+        Ok(report) => report,
+        Err(reason) => {
+            eprintln!("seed {seed} failed: {reason}");
+            return 1;
+        }
+    };
+    if arguments.json {
+        print!("{}", report.ledger.to_json_lines());
+    } else {
+        print!("{}", report.ledger);
+    }
+    let (events, seconds) = (report.events, report.virtual_us / 1_000_000);
+    eprintln!("seed {seed}: no promise broken, {events} events, {seconds} s, hash {:016x}", report.hash);
+    let broken = report.ledger.broken();
+    broken.iter().for_each(|name| eprintln!("docs/CAPACITY.md says something else: {name}"));
+    broken.len() as u64
 }
 
 fn run_many(first: u64, count: u64) -> u64 {

@@ -99,7 +99,8 @@ fn run_plan(plan: Plan, tracing: bool) -> Result<Report, Failure> {
     }
 }
 
-fn words(panic: &(dyn Any + Send)) -> String {
+/// What a panic said.
+pub(crate) fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
 }
@@ -202,7 +203,8 @@ fn heads_are_known(cluster: &mut Cluster) -> Result<bool, Violation> {
     Ok(cluster.crowd.unsettled(&cluster.checker).is_empty())
 }
 
-fn leftovers(cluster: &Cluster) -> Vec<String> {
+/// What is still there, of a run that should be over.
+pub(crate) fn leftovers(cluster: &Cluster) -> Vec<String> {
     let mut left = cluster.node.as_ref().map(|node| node.leftovers()).unwrap_or_default();
     left.extend(cluster.tier.iter().flat_map(|tier| tier.leftovers()));
     for gateway in 0..usize::from(cluster.weather.shape.gateways) {
@@ -217,7 +219,8 @@ fn leftovers(cluster: &Cluster) -> Vec<String> {
     left
 }
 
-fn last_look(cluster: &mut Cluster) -> Result<(), Violation> {
+/// Judges the whole history, and the store.
+pub(crate) fn last_look(cluster: &mut Cluster) -> Result<(), Violation> {
     cluster.count();
     let Cluster { checker, store, world, .. } = cluster;
     checker.finish(&mut |key, after| store.synced_log(key, after), &mut world.coverage)?;

@@ -125,6 +125,10 @@ pub(crate) struct Crowd {
     pub(crate) slow_us: Span,
     /// What is answered `unavailable` is never asked again.
     pub(crate) gives_up: Chance,
+    /// When clients come, microseconds from the beginning; `None`: once they are told to.
+    pub(crate) coming_us: Option<Span>,
+    /// Whoever comes back always has its ticket, and its cursors as they are.
+    pub(crate) is_orderly: bool,
 }
 
 /// What the shards are told.
@@ -136,6 +140,10 @@ pub(crate) struct Tuning {
     pub(crate) outbox_bytes: u32,
     /// Events after which a lagging connection is told so.
     pub(crate) lag_events_max: u64,
+    /// `large_members` of the router shards.
+    pub(crate) large_members: u64,
+    /// `held_members_min` of the router shards.
+    pub(crate) held_members_min: u64,
 }
 
 /// All of it.
@@ -297,6 +305,8 @@ fn draw_crowd(random: &mut Random) -> Crowd {
         change_us: random.draw_span(300_000, 5_000_000),
         slow_us: random.draw_span(500_000, 10_000_000),
         gives_up: random.draw_chance(500, 5_000),
+        coming_us: Some(Span::new(0, 2_000_000)),
+        is_orderly: false,
     }
 }
 
@@ -305,5 +315,7 @@ fn draw_tuning(random: &mut Random) -> Tuning {
         heartbeat_ms: random.within(Span::new(1_000, 10_000)) as u32,
         outbox_bytes: random.within(Span::new(16_384, 65_536)) as u32,
         lag_events_max: random.draw_span(4, 1_000).high,
+        large_members: 4,
+        held_members_min: 2,
     }
 }

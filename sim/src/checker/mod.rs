@@ -244,6 +244,11 @@ impl Checker {
         logs.filter(|(_, log)| log.is_member(user.user)).map(|(id, log)| (id, log.head())).collect()
     }
 
+    /// Where a conversation's log ends, as far as it was read.
+    pub(crate) fn head(&self, key: &ConversationKey) -> u64 {
+        self.logs.get(key).map_or(0, Log::head)
+    }
+
     /// How many sends were acknowledged so far.
     pub(crate) fn acked(&self) -> usize {
         self.sends.acked()

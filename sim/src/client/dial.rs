@@ -91,6 +91,9 @@ impl Client {
 
     fn greet(&mut self, stage: &mut Stage<'_>) {
         self.state = State::Greeting { since_us: stage.world.now_us() };
+        if stage.crowd.is_orderly {
+            return self.greet_orderly(stage);
+        }
         let resume = self.ticket.clone().filter(|_| stage.world.random.coin());
         let token = self.token_in_hello.then(|| self.token.to_string());
         // A ticket is as good as a token.
@@ -104,6 +107,17 @@ impl Client {
             2 => self.beyond_cursors(stage),
             _ => self.cursors.iter().map(|(conversation, seq)| (*conversation, *seq)).collect(),
         };
+        self.ask(stage, &Asked::Hello { device: self.device, token, resume, cursors });
+    }
+
+    /// As a good client does: with its ticket, when it has one, or its token, and its cursors.
+    fn greet_orderly(&mut self, stage: &mut Stage<'_>) {
+        let resume = self.ticket.clone();
+        let token = (self.token_in_hello && resume.is_none()).then(|| self.token.to_string());
+        if resume.is_some() {
+            stage.world.coverage.hit(Mark::Resumed);
+        }
+        let cursors = self.cursors.iter().map(|(conversation, seq)| (*conversation, *seq)).collect();
         self.ask(stage, &Asked::Hello { device: self.device, token, resume, cursors });
     }
 

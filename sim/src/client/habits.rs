@@ -160,10 +160,22 @@ impl Client {
         content: Content,
         ephemeral: bool,
     ) {
-        let pending =
-            Pending { conversation, content, ephemeral, under_way: false, retry_at_us: 0, asked_us: 0 };
+        let sent_us = stage.world.now_us();
+        let (under_way, retry_at_us, asked_us) = (false, 0, 0);
+        let pending = Pending { conversation, content, ephemeral, under_way, retry_at_us, asked_us, sent_us };
         self.pending.insert(id, pending);
         self.transmit(stage, id);
+    }
+
+    /// Sends a plain message, when there is a connection and room for one more; false: there is not.
+    pub(crate) fn speak(&mut self, stage: &mut Stage<'_>, conversation: ConversationId) -> bool {
+        if self.seat().is_none() || self.pending.len() >= PENDING_MAX {
+            return false;
+        }
+        let body = self.draw_body(stage);
+        let content = Content::Message { kind: "text".to_owned(), body, meta: None, reply_to: None };
+        self.begin_send(stage, conversation, content, false);
+        true
     }
 
     fn send_message(&mut self, stage: &mut Stage<'_>, conversation: ConversationId) {

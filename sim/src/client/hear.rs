@@ -1,7 +1,7 @@
 //! What a client makes of what it is told.
 
 use super::websocket::{self, Message};
-use super::{Client, Stage, State};
+use super::{Acked, Client, Stage, State};
 use crate::asked::Asked;
 use crate::checker::Violation;
 use crate::coverage::Mark;
@@ -101,7 +101,9 @@ impl Client {
                 }
             }
             Told::Ack { id, .. } => {
-                self.pending.remove(&id);
+                if let Some(pending) = self.pending.remove(&id) {
+                    stage.acks.push(Acked { sent_us: pending.sent_us, acked_us: stage.world.now_us() });
+                }
             }
             Told::Event(event) => {
                 self.cursors.insert(event.conversation, event.seq);

@@ -42,6 +42,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) checker: &'a mut Checker,
     /// What was sent lately by each user, on whatever device.
     pub(crate) notebook: &'a mut BTreeMap<UserKey, Vec<Note>>,
+    /// What was acknowledged.
+    pub(crate) acks: &'a mut Vec<Acked>,
     /// How the network behaves.
     pub(crate) network: &'a Network,
     /// How clients behave.
@@ -63,6 +65,15 @@ pub(crate) struct Note {
     pub(crate) content: Content,
 }
 
+/// A send that was acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Acked {
+    /// When it was first sent, virtual microseconds.
+    pub(crate) sent_us: u64,
+    /// When its ack came.
+    pub(crate) acked_us: u64,
+}
+
 /// Something sent and not answered for good.
 #[derive(Clone, Debug)]
 struct Pending {
@@ -75,6 +86,8 @@ struct Pending {
     retry_at_us: u64,
     /// When it was asked last.
     asked_us: u64,
+    /// When it was sent first.
+    sent_us: u64,
 }
 
 /// How far a client has come.
@@ -171,6 +184,11 @@ impl Client {
     /// The connection, when there is one.
     pub(crate) fn connection(&self) -> Option<ConnectionNumber> {
         self.connection
+    }
+
+    /// The gateway shard at which it is welcome.
+    pub(crate) fn seat(&self) -> Option<usize> {
+        (self.state == State::Open).then_some(self.gateway)
     }
 
     /// A moment of the client's own.

@@ -12,7 +12,7 @@ use super::{Mailboxes, OPERATIONS_A_TURN_MAX, Outside, kind_of};
 use crate::checker::Violation;
 use crate::coverage::Mark;
 use crate::store::Asker;
-use crate::weather::Weather;
+use crate::weather::{Tuning, Weather};
 
 /// How often a turn polls anew after it gave envelopes back.
 const ROUNDS_MAX: usize = 4;
@@ -36,8 +36,9 @@ struct Returned {
 }
 
 pub(crate) fn settings(weather: &Weather) -> Settings {
-    let offline_ms = u64::from(weather.tuning.heartbeat_ms) * 2;
-    Settings { offline_ms, large_members: 4, held_members_min: 2, ..Settings::default() }
+    let Tuning { heartbeat_ms, large_members, held_members_min, .. } = weather.tuning;
+    let offline_ms = u64::from(heartbeat_ms) * 2;
+    Settings { offline_ms, large_members, held_members_min, ..Settings::default() }
 }
 
 impl RouterSeat {

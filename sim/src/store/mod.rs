@@ -84,6 +84,8 @@ pub(crate) struct Store {
     severed: BTreeSet<u32>,
     /// A doctored store: no commit meets a conflict.
     pub(crate) forgets_conflicts: bool,
+    /// Beats of leases that it was asked for.
+    pub(crate) beats: u64,
     count: u64,
 }
 
@@ -107,6 +109,7 @@ impl Store {
             away: false,
             severed: BTreeSet::new(),
             forgets_conflicts: false,
+            beats: 0,
             count: 0,
         }
     }
@@ -124,6 +127,7 @@ impl Store {
         if full || world.random.happens(self.weather.queue_refuses) {
             return Err(request);
         }
+        self.beats += u64::from(matches!(request, Request::Beat { .. }));
         self.waiting.push_back((asker, id, request));
         self.begin_waiting(world);
         Ok(())

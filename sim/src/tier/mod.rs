@@ -3,6 +3,7 @@
 //!
 //! The shards, links and keepers are the product's; the loops around them are this simulator's own.
 
+mod census;
 mod core;
 mod doctor;
 mod faults;
@@ -10,8 +11,9 @@ mod keeping;
 mod links;
 mod placement;
 mod process;
+mod tally;
 pub(crate) mod weather;
-mod wires;
+pub(crate) mod wires;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -22,10 +24,12 @@ use gateway::auth::Authenticator;
 use protocol::envelope::{ToGateway, ToRouter};
 use protocol::placement::Slot;
 
+pub(crate) use self::census::Census;
 pub use self::doctor::Doctor;
 pub(crate) use self::faults::Mend;
 use self::placement::Phase;
 use self::process::Process;
+pub(crate) use self::tally::Sort;
 use self::weather::NodeShape;
 use self::wires::{WireEvent, Wires};
 use crate::checker::Violation;

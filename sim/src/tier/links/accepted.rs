@@ -137,7 +137,7 @@ impl Links {
         let Some(accepted) = self.accepted.get_mut(&wire) else { return };
         while let Some(envelope) = accepted.held.front() {
             match accepted.link.send_to_gateway(&mut self.common, envelope, 0) {
-                Ok(()) => {}
+                Ok(()) => self.tally.answer(envelope),
                 Err(Unsent::Full) if accepted.link.is_ready() => return,
                 Err(Unsent::Full) => {}
                 Err(Unsent::TooLarge) => {

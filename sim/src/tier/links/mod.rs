@@ -16,6 +16,7 @@ use protocol::time::Now;
 use router::RouterShard;
 
 use super::placement::Shared;
+use super::tally::Tally;
 use super::wires::{End, Happened, Place, WireNumber, Wires};
 use crate::cluster;
 use crate::random::Random;
@@ -114,6 +115,8 @@ pub(super) struct Links {
     gateways: BTreeMap<GatewayId, WireNumber>,
     last_words: Vec<(u16, ToRouter)>,
     table: Arc<Table>,
+    /// What they carried.
+    pub(super) tally: Tally,
 }
 
 /// What stands for a publish that fits no frame.
@@ -140,6 +143,7 @@ impl Links {
             gateways: BTreeMap::new(),
             last_words: Vec::new(),
             table: Arc::new(Table::empty()),
+            tally: Tally::default(),
         };
         for target in targets {
             links.add(*target, None, true);
@@ -227,7 +231,11 @@ impl Links {
         let dialled = self.ready.get(&to.node()).and_then(|number| self.dialled.get_mut(number));
         let Some((_, link)) = dialled.and_then(Dialled::linked_mut) else { return Err(envelope) };
         match link.send_to_router(&mut self.common, &envelope, to.core()) {
-            Ok(()) | Err(Unsent::TooLarge) => Ok(()),
+            Ok(()) => {
+                self.tally.request(&envelope);
+                Ok(())
+            }
+            Err(Unsent::TooLarge) => Ok(()),
             Err(Unsent::Full) => Err(envelope),
         }
     }
@@ -246,7 +254,10 @@ impl Links {
             return Err(envelope);
         }
         match accepted.link.send_to_gateway(&mut self.common, &envelope, core) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.tally.answer(&envelope);
+                Ok(())
+            }
             Err(Unsent::Full) => Err(envelope),
             Err(Unsent::TooLarge) => {
                 if let Some(head) = head_instead(&envelope) {
@@ -303,6 +314,16 @@ impl Links {
                 remote.bytes = accepted.link.unsent_bytes();
             }
         }
+    }
+
+    /// Links that are ready: to router nodes, and of gateway shards of other nodes.
+    pub(super) fn ready(&self) -> (usize, usize) {
+        (self.ready.len(), self.gateways.len())
+    }
+
+    /// Bytes that they sent since the core began.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.common.counters().outgoing.bytes
     }
 
     pub(super) fn invariants(&self) {

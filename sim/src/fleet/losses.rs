@@ -1,0 +1,222 @@
+//! What follows when a node of a fleet is killed, lost, added, drained or told to stop, while clients talk.
+
+use protocol::placement::{NodeId, SLOTS, Slot, Table};
+use router::keeper::Command;
+
+use super::driver::Fleet;
+use super::rooms::Size;
+use super::steady::spread;
+use crate::checker::Violation;
+use crate::coverage::Mark;
+use crate::tier::Sort;
+
+/// How long clients talk on, microseconds.
+const TALK_US: u64 = 6_000_000;
+/// Microseconds within which slots have owners again, and clients are back.
+const AGAIN_US: u64 = 60_000_000;
+/// The node of each event, by its place: router nodes come first.
+const KILLED: usize = 1;
+const DRAINED: usize = 2;
+/// Messages a second in large rooms, and in the one that is everywhere.
+const LARGE_RATE: f64 = 2.0;
+const EVERYWHERE_RATE: f64 = 1.0;
+
+/// Slots that have another owner, and those of them that neither came from a node nor went to it.
+fn moved(before: &Table, after: &Table, node: NodeId) -> (f64, f64) {
+    let moved = Slot::all().filter(|slot| before.owner(*slot) != after.owner(*slot));
+    let (mut all, mut others) = (0u32, 0u32);
+    for slot in moved {
+        all += 1;
+        let of_node = before.owner(slot).node() == node || after.owner(slot).node() == node;
+        others += u32::from(!of_node);
+    }
+    (f64::from(all), f64::from(others))
+}
+
+fn owns(table: &Table, node: NodeId) -> bool {
+    table.tenures.iter().any(|tenure| tenure.owner.node() == node)
+}
+
+impl Fleet {
+    fn talk_everywhere(&mut self) {
+        let rates = [
+            (Size::Small, self.small_rate()),
+            (Size::Large, LARGE_RATE),
+            (Size::Everywhere, EVERYWHERE_RATE),
+        ];
+        self.cluster.crowd.take_acks();
+        self.talk_at(&rates);
+    }
+
+    /// Talks on, until everybody settles, and notes how long acks took.
+    fn talk_out(&mut self, name: &str) -> Result<(), Violation> {
+        self.pass(TALK_US)?;
+        let took_us = self.settle()?;
+        self.ledger.note(format!("{name}: settled, after the last message"), took_us as f64 / 1e6, "s");
+        self.note_acks(name);
+        Ok(())
+    }
+
+    fn note_moved(&mut self, name: &str, before: &Table, node: NodeId) {
+        let (all, others) = moved(before, &self.tier().newest_table(), node);
+        let fair = f64::from(SLOTS) / f64::from(self.settings.router_nodes);
+        self.ledger.about(format!("{name}: slots that moved"), all, "", fair, 0.01);
+        self.ledger.at_most(format!("{name}: slots of others that moved"), others, "", 0.0);
+    }
+
+    fn number_of(&self, place: usize) -> NodeId {
+        self.tier().node_at(place).expect("it runs")
+    }
+
+    /// A router node is killed (kill -9): its kernel closes its links, its lease runs out.
+    pub(super) fn kill_router(&mut self) -> Result<(), Violation> {
+        const NAME: &str = "router killed";
+        let (before, table, node) = (self.census(), self.tier().newest_table(), self.number_of(KILLED));
+        self.talk_everywhere();
+        self.pass(1_000_000)?;
+        self.cluster.with_tier(|tier, weather, outside| tier.lose(KILLED, weather, outside, true));
+        let owned_us = self.until("slots of a dead node have owners", AGAIN_US, |fleet| {
+            !owns(&fleet.tier().newest_table(), node)
+        })?;
+        let known_us = self.until("every core knows the owners", AGAIN_US, |fleet| {
+            fleet.tier().is_linked(&fleet.tier().newest_table())
+        })?;
+        self.ledger.note(format!("{NAME}: every slot has an owner, after"), owned_us as f64 / 1e6, "s");
+        let known_us = owned_us + known_us;
+        self.ledger.note(format!("{NAME}: every core knows it, after"), known_us as f64 / 1e6, "s");
+        self.note_moved(NAME, &table, node);
+        self.talk_out(NAME)?;
+        let after = self.census();
+        let tables = self.tier().newest_table().epoch.0 - table.epoch.0;
+        self.ledger.note(format!("{NAME}: tables"), tables as f64, "");
+        self.ledger.note(
+            format!("{NAME}: requests asked again"),
+            (after.reasked - before.reasked) as f64,
+            "",
+        );
+        let expected = self.to_announce(&table, node) as f64;
+        self.ledger.note(format!("{NAME}: sessions and rooms of its slots"), expected, "");
+        let announced = (after.announced - before.announced) as f64;
+        self.ledger.at_most(
+            format!("{NAME}: announced"),
+            announced,
+            "",
+            expected * 1.05 + f64::from(self.settings.clients),
+        );
+        let lists =
+            after.tally.to_router(Sort::Sessions) as f64 - before.tally.to_router(Sort::Sessions) as f64;
+        let clients = f64::from(self.settings.clients);
+        self.ledger.note(format!("{NAME}: envelopes of sessions, each session"), lists / clients, "");
+        Ok(())
+    }
+
+    /// Sessions whose users' owner was a node, and rooms of gateway shards of which it was.
+    fn to_announce(&self, table: &Table, node: NodeId) -> usize {
+        let is_of = |slot: Slot| table.owner(slot).node() == node;
+        let seats: std::collections::BTreeMap<usize, usize> =
+            self.cluster.crowd.seats().map(|(number, seat)| (number.0, seat)).collect();
+        let sessions = seats.keys().filter(|client| is_of(Slot::of_user(self.rooms.user(**client)))).count();
+        let rooms = self.rooms.rooms.iter().filter(|room| is_of(Slot::of_conversation(&room.key)));
+        let shards = rooms.map(|room| {
+            let seats = room.members.iter().filter_map(|member| seats.get(member));
+            seats.collect::<std::collections::BTreeSet<_>>().len()
+        });
+        sessions + shards.sum::<usize>()
+    }
+
+    /// The node that was killed comes back, and gets what is fair.
+    pub(super) fn add_router(&mut self) -> Result<(), Violation> {
+        const NAME: &str = "router added";
+        let table = self.tier().newest_table();
+        self.talk_everywhere();
+        self.cluster.with_tier(|tier, weather, outside| tier.start_again(KILLED, weather, outside));
+        let took_us = self.until_fair()?;
+        self.ledger.note(format!("{NAME}: it has its share, after"), took_us as f64 / 1e6, "s");
+        let node = self.number_of(KILLED);
+        self.note_moved(NAME, &table, node);
+        let tables = self.tier().newest_table().epoch.0 - table.epoch.0;
+        self.ledger.note(format!("{NAME}: tables"), tables as f64, "");
+        self.talk_out(NAME)
+    }
+
+    /// Until each router core has what is fair, and every core knows it.
+    fn until_fair(&mut self) -> Result<u64, Violation> {
+        self.until("a node gets its share", AGAIN_US, |fleet| {
+            let table = fleet.tier().newest_table();
+            fleet.fair_slots().is_some() && fleet.tier().is_linked(&table)
+        })
+    }
+
+    /// An operator drains a router node, and undrains it.
+    pub(super) fn drain_router(&mut self) -> Result<(), Violation> {
+        const NAME: &str = "router drained";
+        let (table, node) = (self.tier().newest_table(), self.number_of(DRAINED));
+        let name: Box<str> = table.node(node).expect("it runs").name.clone();
+        let order = |fleet: &mut Self, command| {
+            fleet.cluster.with_tier(|tier, _, _| tier.order_at(0, command));
+        };
+        self.talk_everywhere();
+        order(self, Command::Drain(name.clone()));
+        let took_us = self.until("a drained node is empty", AGAIN_US, |fleet| {
+            let table = fleet.tier().newest_table();
+            !owns(&table, node) && fleet.tier().is_linked(&table)
+        })?;
+        self.ledger.note(format!("{NAME}: it is empty, after"), took_us as f64 / 1e6, "s");
+        self.note_moved(NAME, &table, node);
+        self.talk_out(NAME)?;
+        order(self, Command::Undrain(name));
+        self.until_fair()?;
+        self.settle()?;
+        Ok(())
+    }
+
+    /// The host of a gateway node is gone without a word.
+    pub(super) fn lose_gateway(&mut self) -> Result<(), Violation> {
+        const NAME: &str = "gateway lost";
+        let place = usize::from(self.settings.router_nodes);
+        let sockets = self.tier().sockets_at(place);
+        let sessions = self.cluster.crowd.seats().filter(|(_, seat)| sockets.contains(seat)).count();
+        let count = |fleet: &Self, mark| fleet.cluster.world.coverage.count(mark);
+        let (elsewhere, resumed) = (count(self, Mark::ResumedElsewhere), count(self, Mark::EventResumed));
+        self.talk_everywhere();
+        self.pass(1_000_000)?;
+        self.cluster.with_tier(|tier, weather, outside| tier.lose(place, weather, outside, false));
+        self.until("clients notice", AGAIN_US, |fleet| !fleet.is_everybody_here())?;
+        let took_us = self.until("everybody is back", AGAIN_US, Fleet::is_everybody_here)?;
+        self.ledger.note(format!("{NAME}: its sessions"), sessions as f64, "");
+        let elsewhere = count(self, Mark::ResumedElsewhere) - elsewhere;
+        self.ledger.about(
+            format!("{NAME}: sessions at other nodes"),
+            elsewhere as f64,
+            "",
+            sessions as f64,
+            0.0,
+        );
+        self.ledger.note(format!("{NAME}: everybody is back, after"), took_us as f64 / 1e6, "s");
+        let resumed = count(self, Mark::EventResumed) - resumed;
+        self.ledger.note(format!("{NAME}: sessions with news behind their cursor"), resumed as f64, "");
+        let census = self.census();
+        let (least, _, most) = spread(census.connections.iter().copied());
+        self.ledger.note(format!("{NAME}: sessions of a gateway core, least"), least, "");
+        self.ledger.note(format!("{NAME}: sessions of a gateway core, most"), most, "");
+        self.talk_out(NAME)?;
+        self.cluster.with_tier(|tier, weather, outside| tier.start_again(place, weather, outside));
+        self.until_fair()?;
+        Ok(())
+    }
+
+    /// A gateway node is told to stop (SIGTERM): its clients are told to go elsewhere.
+    pub(super) fn stop_gateway(&mut self) -> Result<(), Violation> {
+        const NAME: &str = "gateway stopped";
+        let place = usize::from(self.settings.router_nodes) + 1;
+        let sockets = self.tier().sockets_at(place);
+        let sessions = self.cluster.crowd.seats().filter(|(_, seat)| sockets.contains(seat)).count();
+        self.talk_everywhere();
+        self.cluster.with_tier(|tier, _, outside| tier.stop(place, outside));
+        let took_us = self.until("a node stops", AGAIN_US, |fleet| fleet.tier().node_at(place).is_none())?;
+        self.ledger.note(format!("{NAME}: its sessions"), sessions as f64, "");
+        self.ledger.note(format!("{NAME}: it is gone, after"), took_us as f64 / 1e6, "s");
+        self.until("everybody is back", AGAIN_US, Fleet::is_everybody_here)?;
+        self.talk_out(NAME)
+    }
+}
