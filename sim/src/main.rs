@@ -49,13 +49,13 @@ struct FleetArguments {
     #[arg(long, requires = "fleet", value_name = "COUNT", default_value_t = 12, value_parser = value_parser!(u16).range(3..=64))]
     router_nodes: u16,
     /// Cores of a gateway node, 1 to 32.
-    #[arg(long, requires = "fleet", value_name = "COUNT", default_value_t = 2, value_parser = value_parser!(u16).range(1..=32))]
+    #[arg(long, requires = "fleet", value_name = "COUNT", default_value_t = 4, value_parser = value_parser!(u16).range(1..=32))]
     gateway_cores: u16,
     /// Cores of a router node, 1 to 32.
     #[arg(long, requires = "fleet", value_name = "COUNT", default_value_t = 4, value_parser = value_parser!(u16).range(1..=32))]
     router_cores: u16,
     /// Clients of a fleet, 100 to 100,000.
-    #[arg(long, requires = "fleet", value_name = "COUNT", default_value_t = 20_000, value_parser = value_parser!(u32).range(100..=100_000))]
+    #[arg(long, requires = "fleet", value_name = "COUNT", default_value_t = 30_000, value_parser = value_parser!(u32).range(100..=100_000))]
     clients: u32,
     /// Tell what was measured as JSON, one object a line.
     #[arg(long, requires = "fleet")]

@@ -8,7 +8,7 @@ use super::rooms::Size;
 use super::steady::spread;
 use crate::checker::Violation;
 use crate::coverage::Mark;
-use crate::tier::Sort;
+use crate::tier::{Census, Sort};
 
 /// How long clients talk on, microseconds.
 const TALK_US: u64 = 6_000_000;
@@ -64,6 +64,14 @@ impl Fleet {
         self.ledger.at_most(format!("{name}: slots of others that moved"), others, "", 0.0);
     }
 
+    /// Tables that went over links since then, each of which is told of each.
+    fn note_tables(&mut self, name: &str, before: &Census) {
+        let after = self.census();
+        let links: usize = after.accepted.iter().sum();
+        let tables = after.link_tables.saturating_sub(before.link_tables) as f64 / links as f64;
+        self.ledger.note(format!("{name}: tables, each link"), tables, "");
+    }
+
     fn number_of(&self, place: usize) -> NodeId {
         self.tier().node_at(place).expect("it runs")
     }
@@ -71,10 +79,11 @@ impl Fleet {
     /// A router node is killed (kill -9): its kernel closes its links, its lease runs out.
     pub(super) fn kill_router(&mut self) -> Result<(), Violation> {
         const NAME: &str = "router killed";
-        let (before, table, node) = (self.census(), self.tier().newest_table(), self.number_of(KILLED));
+        let (table, node) = (self.tier().newest_table(), self.number_of(KILLED));
         self.talk_everywhere();
         self.pass(1_000_000)?;
         self.cluster.with_tier(|tier, weather, outside| tier.lose(KILLED, weather, outside, true));
+        let before = self.census();
         let owned_us = self.until("slots of a dead node have owners", AGAIN_US, |fleet| {
             !owns(&fleet.tier().newest_table(), node)
         })?;
@@ -87,8 +96,7 @@ impl Fleet {
         self.note_moved(NAME, &table, node);
         self.talk_out(NAME)?;
         let after = self.census();
-        let tables = self.tier().newest_table().epoch.0 - table.epoch.0;
-        self.ledger.note(format!("{NAME}: tables"), tables as f64, "");
+        self.note_tables(NAME, &before);
         self.ledger.note(
             format!("{NAME}: requests asked again"),
             (after.reasked - before.reasked) as f64,
@@ -127,15 +135,14 @@ impl Fleet {
     /// The node that was killed comes back, and gets what is fair.
     pub(super) fn add_router(&mut self) -> Result<(), Violation> {
         const NAME: &str = "router added";
-        let table = self.tier().newest_table();
+        let (before, table) = (self.census(), self.tier().newest_table());
         self.talk_everywhere();
         self.cluster.with_tier(|tier, weather, outside| tier.start_again(KILLED, weather, outside));
         let took_us = self.until_fair()?;
         self.ledger.note(format!("{NAME}: it has its share, after"), took_us as f64 / 1e6, "s");
         let node = self.number_of(KILLED);
         self.note_moved(NAME, &table, node);
-        let tables = self.tier().newest_table().epoch.0 - table.epoch.0;
-        self.ledger.note(format!("{NAME}: tables"), tables as f64, "");
+        self.note_tables(NAME, &before);
         self.talk_out(NAME)
     }
 
@@ -150,7 +157,7 @@ impl Fleet {
     /// An operator drains a router node, and undrains it.
     pub(super) fn drain_router(&mut self) -> Result<(), Violation> {
         const NAME: &str = "router drained";
-        let (table, node) = (self.tier().newest_table(), self.number_of(DRAINED));
+        let (before, table, node) = (self.census(), self.tier().newest_table(), self.number_of(DRAINED));
         let name: Box<str> = table.node(node).expect("it runs").name.clone();
         let order = |fleet: &mut Self, command| {
             fleet.cluster.with_tier(|tier, _, _| tier.order_at(0, command));
@@ -163,6 +170,7 @@ impl Fleet {
         })?;
         self.ledger.note(format!("{NAME}: it is empty, after"), took_us as f64 / 1e6, "s");
         self.note_moved(NAME, &table, node);
+        self.note_tables(NAME, &before);
         self.talk_out(NAME)?;
         order(self, Command::Undrain(name));
         self.until_fair()?;

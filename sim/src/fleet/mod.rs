@@ -44,9 +44,12 @@ pub fn run_fleet(settings: FleetSettings, progress: &mut dyn FnMut(&str)) -> Res
     }
 }
 
+/// What a fleet does next, in words and in deed.
+type Step = (&'static str, fn(&mut Fleet) -> Result<(), Violation>);
+
 fn run_checked(settings: FleetSettings, progress: &mut dyn FnMut(&str)) -> Result<FleetReport, Violation> {
     let mut fleet = Fleet::new(settings);
-    let steps: [(&str, fn(&mut Fleet) -> Result<(), Violation>); 11] = [
+    let steps: [Step; 11] = [
         ("nodes start and find one another", Fleet::start),
         ("rooms are created", Fleet::create_rooms),
         ("nobody is there", Fleet::idle),

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use gateway::link::Link;
+use protocol::placement::{RouterNode, Tenure};
+
 use super::driver::Fleet;
 use super::rooms::{Room, Size};
 use crate::checker::Violation;
@@ -22,10 +25,13 @@ const EVERYWHERE_RATE: f64 = 5.0;
 /// Microseconds within which nodes find one another, rooms are created, clients are welcome, and all is over.
 const BEGIN_US: u64 = 60_000_000;
 const END_US: u64 = 180_000_000;
-/// Bytes of a ping of a link, which goes each way once a second.
-const PING_BYTES: f64 = 14.0;
+/// Bytes of a ping of a link, which goes each way once a second, and of the state of a link.
+const PING_BYTES: f64 = 18.0;
+const LINK_BYTES: f64 = 1_024.0;
 /// Beats of a router node in the store a second.
 const BEATS: f64 = 2.0;
+/// Bytes of a table in memory.
+const TABLE_BYTES: f64 = 68_000.0;
 /// Bytes of a table on a link: those of its slots, and of each node.
 const SLOTS_BYTES: f64 = 24.0 * 1_024.0;
 const NODE_BYTES: f64 = 100.0;
@@ -59,7 +65,8 @@ impl Fleet {
         self.ledger.note("begin: every core has its links, after", took_us as f64 / 1e6, "s");
         self.count_links();
         let table = self.tier().newest_table();
-        self.ledger.note("begin: tables", table.epoch.0 as f64, "");
+        let held = size_of::<Tenure>() * table.tenures.len() + size_of::<RouterNode>() * table.nodes.len();
+        self.ledger.at_most("table at a core", held as f64, "bytes", TABLE_BYTES);
         let most = SLOTS_BYTES + NODE_BYTES * nodes as f64;
         self.ledger.at_most("table on a link", table.to_bytes().len() as f64, "bytes", most);
         let (least, fair, most) = self.fair_slots().expect("waited for");
@@ -113,6 +120,7 @@ impl Fleet {
         self.ledger.note("links", links as f64, "");
         let a_link = self.idle_bytes / (2.0 * links as f64);
         self.ledger.at_most("idle link, each way a second", a_link, "bytes", PING_BYTES * 1.02);
+        self.ledger.at_most("idle link, at each end", size_of::<Link>() as f64, "bytes", LINK_BYTES);
         let beats = (self.cluster.store.beats - beats) as f64 / seconds;
         let expected = BEATS * f64::from(self.settings.router_nodes);
         self.ledger.about("beats in the store a second", beats, "", expected, 0.1);
@@ -134,7 +142,8 @@ impl Fleet {
         self.ledger.note("sessions of a gateway core, mean", mean, "");
         self.ledger.note("sessions of a gateway core, most", most, "");
         let (_, mean, most) = spread(after.registered.iter().copied());
-        self.ledger.note("sessions that a router core registers, mean", mean, "");
+        let fair = clients / self.settings.routers() as f64;
+        self.ledger.about("sessions that a router core registers, mean", mean, "", fair, 0.0);
         self.ledger.note("sessions that a router core registers, most", most, "");
         let a_session = |count: u64| count as f64 / clients;
         let requests = |sort| a_session(after.tally.to_router(sort) - before.tally.to_router(sort));

@@ -28,7 +28,9 @@ pub(crate) struct Census {
     pub(crate) connections: Vec<u64>,
     /// Bytes that went into links, since their cores began.
     pub(crate) link_bytes: u64,
-    /// What these were.
+    /// Tables among what these were.
+    pub(crate) link_tables: u64,
+    /// What else these were.
     pub(crate) tally: Tally,
     /// Rooms, sessions and watches that were announced again, as above.
     pub(crate) announced: u64,
@@ -50,7 +52,9 @@ impl Census {
                 self.registered.push(core.router.counters().sessions);
                 accepted_here += accepted;
             }
-            self.link_bytes += core.links.sent_bytes();
+            let sent = core.links.sent();
+            self.link_bytes += sent.bytes;
+            self.link_tables += sent.tables;
             self.tally.add(&core.links.tally);
             self.announced += counters.announced;
             self.reasked += counters.reasked;

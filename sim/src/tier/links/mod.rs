@@ -7,7 +7,7 @@ mod dialled;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use gateway::link::{Backoff, ClusterKey, Common, Link, Nonce, Reason, Unsent};
+use gateway::link::{Backoff, ClusterKey, Common, Link, Nonce, Reason, Traffic, Unsent};
 use gateway::shard::GatewayShard;
 use protocol::envelope::{GatewayId, Lane, RouterId, ToGateway, ToRouter};
 use protocol::link::Greeting;
@@ -321,9 +321,9 @@ impl Links {
         (self.ready.len(), self.gateways.len())
     }
 
-    /// Bytes that they sent since the core began.
-    pub(super) fn sent_bytes(&self) -> u64 {
-        self.common.counters().outgoing.bytes
+    /// What they sent since the core began.
+    pub(super) fn sent(&self) -> Traffic {
+        self.common.counters().outgoing
     }
 
     pub(super) fn invariants(&self) {
