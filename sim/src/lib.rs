@@ -27,6 +27,8 @@ mod weather;
 mod world;
 
 pub use coverage::{Coverage, Mark};
-pub use fleet::{FleetReport, FleetSettings, Ledger, run_fleet};
+pub use fleet::{
+    CLIENTS_A_GATEWAY_NODE_MIN, FleetReport, FleetSettings, LINKS_MAX, Ledger, Unfit, run_fleet,
+};
 pub use run::{Failure, Report, run, run_alone, run_doctored};
 pub use tier::Doctor;

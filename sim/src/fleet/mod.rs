@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use self::driver::Fleet;
 pub use self::ledger::Ledger;
-pub use self::settings::FleetSettings;
+pub use self::settings::{CLIENTS_A_GATEWAY_NODE_MIN, FleetSettings, LINKS_MAX, Unfit};
 use crate::checker::Violation;
 use crate::run::{last_look, words};
 
@@ -34,8 +34,12 @@ pub struct FleetReport {
 /// Runs a fleet to its end; `progress` is told what it does.
 ///
 /// # Errors
-/// Which promise was broken, in words.
+/// Which promise was broken, in words, or why such a fleet can't be run.
+///
+/// # Panics
+/// When a setting is outside its bounds.
 pub fn run_fleet(settings: FleetSettings, progress: &mut dyn FnMut(&str)) -> Result<FleetReport, String> {
+    settings.check().map_err(|unfit| unfit.to_string())?;
     let verdict = catch_unwind(AssertUnwindSafe(|| run_checked(settings, progress)));
     match verdict {
         Ok(Ok(report)) => Ok(report),

@@ -39,8 +39,9 @@ const SMALL: usize = 10;
 const SMALL_A_USER: usize = 2;
 /// Members of a large room.
 const LARGE: usize = 1_000;
-/// Members that the room everywhere has for each gateway shard.
+/// Members that the room everywhere has for each gateway shard, and at most: no request creates more.
 const MEMBERS_A_GATEWAY: usize = 12;
+const MEMBERS_MAX: usize = 10_000;
 
 /// A room: its members are the clients of these numbers.
 #[derive(Clone, Debug)]
@@ -72,7 +73,7 @@ impl Rooms {
             rooms.add(random, Size::Large, large);
         }
         let everywhere = MEMBERS_A_GATEWAY * settings.gateways() as usize;
-        rooms.add(random, Size::Everywhere, everywhere.min(clients));
+        rooms.add(random, Size::Everywhere, everywhere.min(clients).min(MEMBERS_MAX));
         rooms
     }
 

@@ -1,5 +1,6 @@
 //! How large a fleet is, and the calm weather over it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::cluster::Scenery;
@@ -16,9 +17,9 @@ use super::rooms::Rooms;
 pub struct FleetSettings {
     /// Everything is drawn from it.
     pub seed: u64,
-    /// Gateway nodes, 2 to 1,000.
+    /// Gateway nodes, 3 to 1,000: one is lost, one is told to stop.
     pub gateway_nodes: u16,
-    /// Router nodes, 3 to 64.
+    /// Router nodes, 3 to 64: one is killed, one drained, one told to stop.
     pub router_nodes: u16,
     /// Cores of a gateway node, 1 to 32.
     pub gateway_cores: u16,
@@ -28,7 +29,72 @@ pub struct FleetSettings {
     pub clients: u32,
 }
 
+/// Links of a fleet at most: they are what takes memory and time.
+pub const LINKS_MAX: u64 = 20_000;
+/// Clients for each gateway node at least: one is lost, and some of them must have been there.
+pub const CLIENTS_A_GATEWAY_NODE_MIN: u32 = 20;
+/// As by default.
+const LEASE_MS: u64 = 2_000;
+
+/// Why a fleet can't be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Over [`LINKS_MAX`].
+    TooManyLinks {
+        /// So many.
+        links: u64,
+    },
+    /// Under [`CLIENTS_A_GATEWAY_NODE_MIN`] a gateway node.
+    TooFewClients {
+        /// So many are needed.
+        least: u32,
+    },
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyLinks { links } => write!(
+                f,
+                "these nodes have {links} links, of {LINKS_MAX} at most: a link for each core and router node; take fewer nodes or cores"
+            ),
+            Self::TooFewClients { least } => write!(
+                f,
+                "so many gateway nodes need at least {least} clients, {CLIENTS_A_GATEWAY_NODE_MIN} each: take more --clients, or fewer --gateway-nodes"
+            ),
+        }
+    }
+}
+
 impl FleetSettings {
+    /// Whether numbers that are each within their bounds fit together.
+    ///
+    /// # Errors
+    /// What is too large or too small, and its bound.
+    ///
+    /// # Panics
+    /// When a number is outside its own bounds.
+    pub fn check(&self) -> Result<(), Unfit> {
+        assert!((3..=1_000).contains(&self.gateway_nodes) && (3..=64).contains(&self.router_nodes));
+        assert!((1..=32).contains(&self.gateway_cores) && (1..=32).contains(&self.router_cores));
+        assert!((100..=100_000).contains(&self.clients));
+        let links = self.links();
+        if links > LINKS_MAX {
+            return Err(Unfit::TooManyLinks { links });
+        }
+        let least = u32::from(self.gateway_nodes) * CLIENTS_A_GATEWAY_NODE_MIN;
+        if self.clients < least {
+            return Err(Unfit::TooFewClients { least });
+        }
+        Ok(())
+    }
+
+    /// Links: of each core to each router node that it is not of.
+    fn links(&self) -> u64 {
+        let nodes = u64::from(self.router_nodes);
+        self.gateways() * nodes + self.routers() * (nodes - 1)
+    }
+
     /// Gateway shards.
     pub(super) fn gateways(&self) -> u64 {
         u64::from(self.gateway_nodes) * u64::from(self.gateway_cores)
@@ -84,7 +150,7 @@ impl FleetSettings {
             fault_us: None,
             mend_us: Span::new(2_000_000, 3_000_000),
             order_us: None,
-            lease_ms: 2_000,
+            lease_ms: LEASE_MS,
             patience_ms: 6_000,
             skew_ms: 0,
             drift_ppm: 0,
@@ -152,3 +218,34 @@ const TUNING: Tuning = Tuning {
     large_members: 100,
     held_members_min: 8,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LARGE: FleetSettings = FleetSettings {
+        seed: 1,
+        gateway_nodes: 400,
+        router_nodes: 12,
+        gateway_cores: 4,
+        router_cores: 4,
+        clients: 8_000,
+    };
+
+    #[test]
+    fn a_fleet_has_so_many_links_and_no_more() {
+        assert_eq!(LARGE.links(), 400 * 4 * 12 + 48 * 11);
+        assert_eq!(LARGE.check(), Ok(()));
+        let larger = FleetSettings { gateway_nodes: 405, clients: 8_100, ..LARGE };
+        assert_eq!(larger.links(), 19_968);
+        assert_eq!(larger.check(), Ok(()));
+        let too_large = FleetSettings { gateway_nodes: 406, clients: 8_120, ..LARGE };
+        assert_eq!(too_large.check(), Err(Unfit::TooManyLinks { links: 20_016 }));
+    }
+
+    #[test]
+    fn every_gateway_node_has_clients() {
+        let few = FleetSettings { clients: 7_999, ..LARGE };
+        assert_eq!(few.check(), Err(Unfit::TooFewClients { least: 8_000 }));
+    }
+}
