@@ -102,7 +102,11 @@ impl Client {
             }
             Told::Ack { id, .. } => {
                 if let Some(pending) = self.pending.remove(&id) {
-                    stage.acks.push(Acked { sent_us: pending.sent_us, acked_us: stage.world.now_us() });
+                    stage.acks.push(Acked {
+                        conversation: pending.conversation,
+                        sent_us: pending.sent_us,
+                        acked_us: stage.world.now_us(),
+                    });
                 }
             }
             Told::Event(event) => {

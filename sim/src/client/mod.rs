@@ -68,6 +68,8 @@ pub(crate) struct Note {
 /// A send that was acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Acked {
+    /// Where.
+    pub(crate) conversation: ConversationId,
     /// When it was first sent, virtual microseconds.
     pub(crate) sent_us: u64,
     /// When its ack came.

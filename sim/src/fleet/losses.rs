@@ -1,14 +1,16 @@
 //! What follows when a node of a fleet is killed, lost, added, drained or told to stop, while clients talk.
 
-use protocol::placement::{NodeId, SLOTS, Slot, Table};
+use protocol::id::ConversationKey;
+use protocol::placement::{NodeId, Slot, Table};
 use router::keeper::Command;
 
 use super::driver::Fleet;
 use super::rooms::Size;
-use super::steady::spread;
+use super::steady::{acks_ms, spread};
 use crate::checker::Violation;
+use crate::client::Acked;
 use crate::coverage::Mark;
-use crate::tier::{Census, Sort};
+use crate::tier::Census;
 
 /// How long clients talk on, microseconds.
 const TALK_US: u64 = 6_000_000;
@@ -17,9 +19,16 @@ const AGAIN_US: u64 = 60_000_000;
 /// The node of each event, by its place: router nodes come first.
 const KILLED: usize = 1;
 const DRAINED: usize = 2;
+const STOPPED: usize = 0;
 /// Messages a second in large rooms, and in the one that is everywhere.
 const LARGE_RATE: f64 = 2.0;
 const EVERYWHERE_RATE: f64 = 1.0;
+/// Milliseconds of two beats: what a death takes beside the lease. The last renewal is seen at one, and that it is old enough at another.
+const BEATS_MS: f64 = 1_000.0;
+/// Milliseconds within which acks come where slots move as planned, and where nothing happens: some times a usual one's, and far
+/// below a lease.
+const PLANNED_MS: f64 = 1_000.0;
+const ELSEWHERE_MS: f64 = 100.0;
 
 /// Slots that have another owner, and those of them that neither came from a node nor went to it.
 fn moved(before: &Table, after: &Table, node: NodeId) -> (f64, f64) {
@@ -33,8 +42,12 @@ fn moved(before: &Table, after: &Table, node: NodeId) -> (f64, f64) {
     (f64::from(all), f64::from(others))
 }
 
+fn owned(table: &Table, node: NodeId) -> f64 {
+    table.tenures.iter().filter(|tenure| tenure.owner.node() == node).count() as f64
+}
+
 fn owns(table: &Table, node: NodeId) -> bool {
-    table.tenures.iter().any(|tenure| tenure.owner.node() == node)
+    owned(table, node) > 0.0
 }
 
 impl Fleet {
@@ -48,19 +61,50 @@ impl Fleet {
         self.talk_at(&rates);
     }
 
-    /// Talks on, until everybody settles, and notes how long acks took.
-    fn talk_out(&mut self, name: &str) -> Result<(), Violation> {
+    /// Talks on, until everybody settles.
+    fn talk_on(&mut self, name: &str) -> Result<(), Violation> {
         self.pass(TALK_US)?;
         let took_us = self.settle()?;
         self.ledger.note(format!("{name}: settled, after the last message"), took_us as f64 / 1e6, "s");
-        self.note_acks(name);
         Ok(())
+    }
+
+    /// The same, and notes how long acks took: those of a node's slots, and all others, for which nothing is to have happened.
+    fn talk_apart(
+        &mut self,
+        name: &str,
+        is_its: &dyn Fn(Slot) -> bool,
+        most_ms: f64,
+    ) -> Result<(), Violation> {
+        self.talk_on(name)?;
+        let tenant = self.rooms.user(0).tenant;
+        let acks = self.cluster.crowd.take_acks();
+        let (its, others): (Vec<Acked>, Vec<Acked>) = acks.into_iter().partition(|ack| {
+            let slot = Slot::of_conversation(&ConversationKey { tenant, conversation: ack.conversation });
+            is_its(slot)
+        });
+        let count = [&its, &others].map(|acks| acks.len() as f64);
+        self.ledger.note(format!("{name}: messages in its slots"), count[0], "");
+        if let Some([_, _, all]) = acks_ms(&its) {
+            self.ledger.at_most(format!("{name}: acks in its slots, all within"), all, "ms", most_ms);
+        }
+        self.ledger.note(format!("{name}: messages elsewhere"), count[1], "");
+        if let Some([_, _, all]) = acks_ms(&others) {
+            self.ledger.at_most(format!("{name}: acks elsewhere, all within"), all, "ms", ELSEWHERE_MS);
+        }
+        Ok(())
+    }
+
+    /// What gateways told owners anew since then, and should have.
+    fn note_announced(&mut self, name: &str, before: &Census, expected: f64) {
+        let announced = (self.census().announced - before.announced) as f64;
+        self.ledger.about(format!("{name}: rooms and sessions told anew"), announced, "", expected, 0.01);
     }
 
     fn note_moved(&mut self, name: &str, before: &Table, node: NodeId) {
         let (all, others) = moved(before, &self.tier().newest_table(), node);
-        let fair = f64::from(SLOTS) / f64::from(self.settings.router_nodes);
-        self.ledger.about(format!("{name}: slots that moved"), all, "", fair, 0.01);
+        let share = owned(before, node).max(owned(&self.tier().newest_table(), node));
+        self.ledger.about(format!("{name}: slots that moved"), all, "", share, 0.0);
         self.ledger.at_most(format!("{name}: slots of others that moved"), others, "", 0.0);
     }
 
@@ -90,36 +134,21 @@ impl Fleet {
         let known_us = self.until("every core knows the owners", AGAIN_US, |fleet| {
             fleet.tier().is_linked(&fleet.tier().newest_table())
         })?;
-        self.ledger.note(format!("{NAME}: every slot has an owner, after"), owned_us as f64 / 1e6, "s");
-        let known_us = owned_us + known_us;
-        self.ledger.note(format!("{NAME}: every core knows it, after"), known_us as f64 / 1e6, "s");
+        let [owned_s, known_s] = [owned_us, owned_us + known_us].map(|time_us| time_us as f64 / 1e6);
+        let most_ms = self.settings.lease_ms() + BEATS_MS + ELSEWHERE_MS;
+        self.ledger.at_most(format!("{NAME}: every slot has an owner, after"), owned_s, "s", most_ms / 1e3);
+        self.ledger.at_most(format!("{NAME}: every core knows it, after"), known_s, "s", most_ms / 1e3);
         self.note_moved(NAME, &table, node);
-        self.talk_out(NAME)?;
-        let after = self.census();
+        self.talk_apart(NAME, &|slot| table.owner(slot).node() == node, most_ms)?;
         self.note_tables(NAME, &before);
-        self.ledger.note(
-            format!("{NAME}: requests asked again"),
-            (after.reasked - before.reasked) as f64,
-            "",
-        );
-        let expected = self.to_announce(&table, node) as f64;
-        self.ledger.note(format!("{NAME}: sessions and rooms of its slots"), expected, "");
-        let announced = (after.announced - before.announced) as f64;
-        self.ledger.at_most(
-            format!("{NAME}: announced"),
-            announced,
-            "",
-            expected * 1.05 + f64::from(self.settings.clients),
-        );
-        let lists =
-            after.tally.to_router(Sort::Sessions) as f64 - before.tally.to_router(Sort::Sessions) as f64;
-        let clients = f64::from(self.settings.clients);
-        self.ledger.note(format!("{NAME}: envelopes of sessions, each session"), lists / clients, "");
+        let expected = self.to_announce(&table, node);
+        self.ledger.note(format!("{NAME}: rooms and sessions of its slots"), expected, "");
+        self.note_announced(NAME, &before, expected + f64::from(self.settings.clients));
         Ok(())
     }
 
-    /// Sessions whose users' owner was a node, and rooms of gateway shards of which it was.
-    fn to_announce(&self, table: &Table, node: NodeId) -> usize {
+    /// Sessions whose users have a node as owner, and rooms of gateway shards that do.
+    fn to_announce(&self, table: &Table, node: NodeId) -> f64 {
         let is_of = |slot: Slot| table.owner(slot).node() == node;
         let seats: std::collections::BTreeMap<usize, usize> =
             self.cluster.crowd.seats().map(|(number, seat)| (number.0, seat)).collect();
@@ -129,7 +158,7 @@ impl Fleet {
             let seats = room.members.iter().filter_map(|member| seats.get(member));
             seats.collect::<std::collections::BTreeSet<_>>().len()
         });
-        sessions + shards.sum::<usize>()
+        (sessions + shards.sum::<usize>()) as f64
     }
 
     /// The node that was killed comes back, and gets what is fair.
@@ -140,10 +169,12 @@ impl Fleet {
         self.cluster.with_tier(|tier, weather, outside| tier.start_again(KILLED, weather, outside));
         let took_us = self.until_fair()?;
         self.ledger.note(format!("{NAME}: it has its share, after"), took_us as f64 / 1e6, "s");
-        let node = self.number_of(KILLED);
+        let (after, node) = (self.tier().newest_table(), self.number_of(KILLED));
         self.note_moved(NAME, &table, node);
         self.note_tables(NAME, &before);
-        self.talk_out(NAME)
+        self.talk_apart(NAME, &|slot| after.owner(slot).node() == node, PLANNED_MS)?;
+        self.note_announced(NAME, &before, self.to_announce(&after, node));
+        Ok(())
     }
 
     /// Until each router core has what is fair, and every core knows it.
@@ -171,10 +202,31 @@ impl Fleet {
         self.ledger.note(format!("{NAME}: it is empty, after"), took_us as f64 / 1e6, "s");
         self.note_moved(NAME, &table, node);
         self.note_tables(NAME, &before);
-        self.talk_out(NAME)?;
+        self.talk_apart(NAME, &|slot| table.owner(slot).node() == node, PLANNED_MS)?;
+        self.note_announced(NAME, &before, self.to_announce(&table, node));
         order(self, Command::Undrain(name));
         self.until_fair()?;
         self.settle()?;
+        Ok(())
+    }
+
+    /// A router node is told to stop (SIGTERM): it is emptied first, and starts again later.
+    pub(super) fn stop_router(&mut self) -> Result<(), Violation> {
+        const NAME: &str = "router stopped";
+        let (before, table, node) = (self.census(), self.tier().newest_table(), self.number_of(STOPPED));
+        self.talk_everywhere();
+        self.cluster.with_tier(|tier, _, outside| tier.stop(STOPPED, outside));
+        let took_us =
+            self.until("a node stops", AGAIN_US, |fleet| fleet.tier().node_at(STOPPED).is_none())?;
+        self.ledger.note(format!("{NAME}: it is gone, after"), took_us as f64 / 1e6, "s");
+        self.note_moved(NAME, &table, node);
+        self.until("it comes back", AGAIN_US, |fleet| fleet.tier().node_at(STOPPED).is_some())?;
+        self.until_fair()?;
+        let (after, again) = (self.tier().newest_table(), self.number_of(STOPPED));
+        let is_its = |slot| table.owner(slot).node() == node || after.owner(slot).node() == again;
+        self.talk_apart(NAME, &is_its, PLANNED_MS)?;
+        let twice = self.to_announce(&table, node) + self.to_announce(&after, again);
+        self.note_announced(NAME, &before, twice + f64::from(self.settings.clients));
         Ok(())
     }
 
@@ -207,7 +259,8 @@ impl Fleet {
         let (least, _, most) = spread(census.connections.iter().copied());
         self.ledger.note(format!("{NAME}: sessions of a gateway core, least"), least, "");
         self.ledger.note(format!("{NAME}: sessions of a gateway core, most"), most, "");
-        self.talk_out(NAME)?;
+        self.talk_on(NAME)?;
+        self.note_acks(NAME);
         self.cluster.with_tier(|tier, weather, outside| tier.start_again(place, weather, outside));
         self.until_fair()?;
         Ok(())
@@ -225,6 +278,8 @@ impl Fleet {
         self.ledger.note(format!("{NAME}: its sessions"), sessions as f64, "");
         self.ledger.note(format!("{NAME}: it is gone, after"), took_us as f64 / 1e6, "s");
         self.until("everybody is back", AGAIN_US, Fleet::is_everybody_here)?;
-        self.talk_out(NAME)
+        self.talk_on(NAME)?;
+        self.note_acks(NAME);
+        Ok(())
     }
 }

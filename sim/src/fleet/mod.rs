@@ -53,7 +53,7 @@ type Step = (&'static str, fn(&mut Fleet) -> Result<(), Violation>);
 
 fn run_checked(settings: FleetSettings, progress: &mut dyn FnMut(&str)) -> Result<FleetReport, Violation> {
     let mut fleet = Fleet::new(settings);
-    let steps: [Step; 11] = [
+    let steps: [Step; 12] = [
         ("nodes start and find one another", Fleet::start),
         ("rooms are created", Fleet::create_rooms),
         ("nobody is there", Fleet::idle),
@@ -62,6 +62,7 @@ fn run_checked(settings: FleetSettings, progress: &mut dyn FnMut(&str)) -> Resul
         ("a router node is killed", Fleet::kill_router),
         ("it is added again", Fleet::add_router),
         ("a router node is drained, and not any more", Fleet::drain_router),
+        ("a router node is told to stop, and comes back", Fleet::stop_router),
         ("a gateway node is lost, and comes back", Fleet::lose_gateway),
         ("a gateway node is told to stop", Fleet::stop_gateway),
         ("clients leave", Fleet::leave),

@@ -95,6 +95,11 @@ impl FleetSettings {
         self.gateways() * nodes + self.routers() * (nodes - 1)
     }
 
+    /// How long a router node's lease lasts.
+    pub(super) fn lease_ms(&self) -> f64 {
+        LEASE_MS as f64
+    }
+
     /// Gateway shards.
     pub(super) fn gateways(&self) -> u64 {
         u64::from(self.gateway_nodes) * u64::from(self.gateway_cores)

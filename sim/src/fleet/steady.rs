@@ -9,12 +9,13 @@ use protocol::placement::{RouterNode, Tenure};
 use super::driver::Fleet;
 use super::rooms::{Room, Size};
 use crate::checker::Violation;
+use crate::client::Acked;
 use crate::random::Span;
 use crate::run::leftovers;
 use crate::tier::{Census, Sort};
 
-/// How long nobody is there, microseconds.
-const IDLE_US: u64 = 5_000_000;
+/// How long nobody is there, microseconds: links ping all at once, and one ping more or less is to be seen.
+const IDLE_US: u64 = 20_000_000;
 /// Clients come within this time, microseconds.
 const COMING_US: Span = Span::new(0, 8_000_000);
 /// How long clients talk in rooms of one size, microseconds.
@@ -27,7 +28,7 @@ const BEGIN_US: u64 = 60_000_000;
 const END_US: u64 = 180_000_000;
 /// Bytes of a ping of a link, which goes each way once a second, and of the state of a link.
 const PING_BYTES: f64 = 18.0;
-const LINK_BYTES: f64 = 1_024.0;
+const LINK_BYTES: f64 = 512.0;
 /// Beats of a router node in the store a second.
 const BEATS: f64 = 2.0;
 /// Bytes of a table in memory.
@@ -42,6 +43,19 @@ pub(super) fn spread(numbers: impl Iterator<Item = u64> + Clone) -> (f64, f64, f
     let least = numbers.clone().min().unwrap_or_default();
     let most = numbers.max().unwrap_or_default();
     (least as f64, sum as f64 / f64::from(count.max(1)), most as f64)
+}
+
+/// Milliseconds within which half of the acks came, 99 of a hundred, and all.
+pub(super) fn acks_ms(acks: &[Acked]) -> Option<[f64; 3]> {
+    let mut times: Vec<u64> = acks.iter().map(|ack| ack.acked_us - ack.sent_us).collect();
+    times.sort_unstable();
+    let last = times.len().checked_sub(1)?;
+    Some([0.5, 0.99, 1.0].map(|part| times[(last as f64 * part) as usize] as f64 / 1e3))
+}
+
+/// How many gateway shards have members, of so many members that each came to any of the shards.
+fn spread_over(members: f64, shards: f64) -> f64 {
+    shards * (1.0 - (1.0 - 1.0 / shards).powf(members))
 }
 
 fn counts(numbers: &[usize]) -> impl Iterator<Item = u64> + Clone + '_ {
@@ -82,6 +96,8 @@ impl Fleet {
         let (least, _, most) = spread(counts(&accepted_a_node));
         self.ledger.about("links of a router node, least", least, "", of_node as f64, 0.0);
         self.ledger.about("links of a router node, most", most, "", of_node as f64, 0.0);
+        let a_core = of_node as f64 / f64::from(self.settings.router_cores);
+        self.ledger.about("links of a router core, mean", spread(counts(&accepted)).1, "", a_core, 0.0);
         self.ledger.note("links of a router core, most", spread(counts(&accepted)).2, "");
         let nodes = f64::from(self.settings.router_nodes);
         self.ledger.about("links of a gateway core, most", spread(counts(&dialled)).2, "", nodes, 0.0);
@@ -120,10 +136,15 @@ impl Fleet {
         self.ledger.note("links", links as f64, "");
         let a_link = self.idle_bytes / (2.0 * links as f64);
         self.ledger.at_most("idle link, each way a second", a_link, "bytes", PING_BYTES * 1.02);
-        self.ledger.at_most("idle link, at each end", size_of::<Link>() as f64, "bytes", LINK_BYTES);
+        self.ledger.at_most(
+            "idle link, at each end without its heap",
+            size_of::<Link>() as f64,
+            "bytes",
+            LINK_BYTES,
+        );
         let beats = (self.cluster.store.beats - beats) as f64 / seconds;
         let expected = BEATS * f64::from(self.settings.router_nodes);
-        self.ledger.about("beats in the store a second", beats, "", expected, 0.1);
+        self.ledger.about("beats in the store a second", beats, "", expected, 0.05);
         Ok(())
     }
 
@@ -200,9 +221,11 @@ impl Fleet {
         let requests = after.tally.to_router(Sort::Sends) - before.tally.to_router(Sort::Sends);
         let bytes = self.link_bytes_since(&before, &after, since_us);
         self.ledger.note(name("messages"), messages, "");
-        self.ledger.note(name("members, mean"), sums.members as f64 / messages, "");
+        let members = sums.members as f64 / messages;
+        self.ledger.note(name("members, mean"), members, "");
         let shards = sums.shards as f64 / messages;
-        self.ledger.note(name("gateway shards with members, mean"), shards, "");
+        let expected = spread_over(members, self.settings.gateways() as f64);
+        self.ledger.about(name("gateway shards with members, mean"), shards, "", expected, 0.1);
         let published = sums.envelopes as f64 / messages;
         self.ledger.at_most(name("publishes on links a message"), published, "", shards);
         self.ledger.about(name("events on links a message"), sums.events as f64 / messages, "", shards, 0.0);
@@ -215,16 +238,10 @@ impl Fleet {
 
     /// How long acks took since they were taken last.
     pub(super) fn note_acks(&mut self, name: &str) {
-        let acks = self.cluster.crowd.take_acks();
-        let mut times: Vec<u64> = acks.iter().map(|ack| ack.acked_us - ack.sent_us).collect();
-        times.sort_unstable();
-        let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize] as f64 / 1e3;
-        if times.is_empty() {
-            return;
-        }
-        self.ledger.note(format!("{name}: acks, half within"), at(0.5), "ms");
-        self.ledger.note(format!("{name}: acks, 99 % within"), at(0.99), "ms");
-        self.ledger.note(format!("{name}: acks, all within"), at(1.0), "ms");
+        let Some([half, most, all]) = acks_ms(&self.cluster.crowd.take_acks()) else { return };
+        self.ledger.note(format!("{name}: acks, half within"), half, "ms");
+        self.ledger.note(format!("{name}: acks, 99 % within"), most, "ms");
+        self.ledger.note(format!("{name}: acks, all within"), all, "ms");
     }
 
     /// Everybody leaves, and nothing stays.
