@@ -77,25 +77,26 @@ fn the_same_seed_does_the_same_operations() {
     assert_eq!(hashes.len(), 4, "other seeds do other things");
 }
 
-/// How many of some seeds fail with something wrong on purpose.
-fn found(doctor: Doctor) -> usize {
-    (1..=DOCTORED).filter(|seed| run_doctored(*seed, doctor).is_err()).count()
+/// Whether something wrong on purpose is found: seeds are run until one fails.
+fn is_found(doctor: Doctor) -> bool {
+    (1..=DOCTORED).any(|seed| run_doctored(seed, doctor).is_err())
 }
 
-/// Seeds that are run with something wrong on purpose.
-const DOCTORED: u64 = 12;
+/// Seeds that are run at most with something wrong on purpose. One in sixty meets the rarest: a table that takes a slot away between an
+/// owner's reading of the fence and its commit.
+const DOCTORED: u64 = 400;
 
 #[test]
 fn events_that_are_lost_on_their_way_are_found() {
-    assert!(found(Doctor::LosesEvents) > 0);
+    assert!(is_found(Doctor::LosesEvents));
 }
 
 #[test]
 fn interest_that_never_reaches_its_owner_is_found() {
-    assert!(found(Doctor::LosesInterest) > 0);
+    assert!(is_found(Doctor::LosesInterest));
 }
 
 #[test]
 fn owners_that_write_over_one_another_are_found() {
-    assert!(found(Doctor::ForgetsConflicts) > 0);
+    assert!(is_found(Doctor::ForgetsConflicts));
 }
