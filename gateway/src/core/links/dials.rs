@@ -265,7 +265,12 @@ impl Dials {
                 self.add(node.address, Some(node.id), false);
                 continue;
             };
-            dialled.node = Some(node.id);
+            if dialled.node.replace(node.id).is_none()
+                && let State::Waiting(due_ms) = &mut dialled.state
+            {
+                // As long as nobody knew who is there, another router node was enough.
+                *due_ms = 0;
+            }
             if dialled.address != node.address && !dialled.is_named {
                 dialled.address = node.address;
                 // Whoever is at the old address is the node no more.

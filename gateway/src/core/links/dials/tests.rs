@@ -175,6 +175,17 @@ fn who_is_in_the_table_is_dialled_and_whoever_leaves_it_is_not() {
 }
 
 #[test]
+fn whoever_was_left_alone_is_dialled_as_soon_as_the_table_has_it() {
+    let mut world = World::new(&[1]);
+    let first = world.dial()[0].0;
+    assert!(world.answer(first, 1));
+    world.name(&[1, 2]);
+    assert_eq!(world.dial(), [], "one is enough to be told a table");
+    world.follow(&table(1, &[(1, 1), (2, 2)]));
+    assert_eq!(world.ports(), [2]);
+}
+
+#[test]
 fn a_node_never_dials_itself() {
     let mut world = World::of_node(NodeId(1), &[1, 2]);
     assert_eq!(world.follow(&table(1, &[(1, 1), (2, 2)])), 0);
