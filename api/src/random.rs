@@ -1,6 +1,7 @@
-//! Ids that nobody guesses and no earlier run has used.
+//! Ids that nobody guesses and no earlier run has used, out of the kernel's generator: the cryptographic library's own takes 50 ms of CPU
+//! before its first byte.
 
-use aws_lc_rs::rand::fill;
+use getrandom::fill;
 use protocol::id::{ClientId, ConversationId};
 
 use crate::failure::Failure;
