@@ -89,8 +89,10 @@ peers() { "$here/peers.sh" "$lines" "${ROUNDS:-3}"; }
 nodes() {
     for _ in $(seq "${ROUNDS:-3}"); do
         for members in 10 1000; do
-            for gateways in 0 1; do
-                measure rooms --conversations "$((10000 / members))" --members "$members" --rate "$((40000 / members))" --gateways "$gateways"
+            for rate in $([ "$members" = 10 ] && echo 3000 || echo 90 40); do
+                local rooms=(--conversations "$((10000 / members))" --members "$members" --rate "$rate" --shards 1)
+                measure rooms "${rooms[@]}"
+                measure rooms "${rooms[@]}" --gateways 1 --router-shards 1
             done
         done
         measure moves --gateways 2 --shards 1 --router-shards 2
