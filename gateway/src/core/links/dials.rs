@@ -200,7 +200,8 @@ impl Dials {
         }
         let dialled = self.dialled.get_mut(&number)?;
         let due_ms = dialled.backoff.ended(now_ms);
-        dialled.is_elsewhere = !dialled.is_elsewhere;
+        // Where it was found it is looked for first.
+        dialled.is_elsewhere ^= down.is_none();
         let is_own = dialled.node == Some(self.own);
         let is_old = dialled.told.replace(reason) == Some(reason) || is_own;
         let (address, is_doubtful) = (dialled.address, dialled.is_named);
@@ -208,15 +209,43 @@ impl Dials {
         let is_of_table = dialled.node.is_some_and(|node| self.table.node(node).is_some()) && !is_reached;
         // At its address is another node by now: its own table may be from before that, and nobody else may be left to tell.
         let is_other = matches!(reason, Reason::OtherNode(_));
-        if dialled.is_named && (!is_of_table && !is_reached || is_other) && !is_own {
-            dialled.node = None;
-        }
+        let gives_up = dialled.is_named && (!is_of_table && !is_reached || is_other) && !is_own;
+        let given_up = dialled.node.take_if(|_| gives_up);
         if dialled.is_named || is_of_table {
             self.wait(number, due_ms);
         } else {
             self.dialled.remove(&number);
         }
+        if let Some(node) = given_up {
+            self.look_for(node, address);
+        }
+        if down.is_some() && self.ready.is_empty() {
+            self.dial_unknown(number, now_ms);
+        }
         Some(Over { address, down, is_old, is_doubtful })
+    }
+
+    /// A node is not at a named address: if the table has it at another one, it is dialled there.
+    fn look_for(&mut self, node: NodeId, not_at: SocketAddr) {
+        let told = self.table.node(node).map(|node| node.address).filter(|told| *told != not_at);
+        let is_dialled = self.dialled.values().any(|dialled| dialled.node == Some(node));
+        if let Some(told) = told.filter(|_| !is_dialled) {
+            self.add(told, Some(node), false);
+            self.due_ms = Some(0);
+        }
+    }
+
+    /// Nobody is linked any more who tells of the others: whoever was left alone for that is dialled.
+    fn dial_unknown(&mut self, except: Number, now_ms: u64) {
+        for (&number, dialled) in &mut self.dialled {
+            if let State::Waiting(due_ms) = &mut dialled.state
+                && dialled.node.is_none()
+                && number != except
+            {
+                *due_ms = now_ms;
+                self.due_ms = Some(now_ms);
+            }
+        }
     }
 
     /// These are the addresses that the configuration names now.

@@ -256,6 +256,34 @@ fn another_node_at_a_named_address_is_taken_for_what_it_is() {
 }
 
 #[test]
+fn a_node_of_the_table_is_looked_for_there_when_another_has_its_named_address() {
+    let mut world = World::new(&[1]);
+    let seed = world.dial()[0].0;
+    assert!(world.answer(seed, 1));
+    world.follow(&table(1, &[(1, 11), (2, 2)]));
+    let second = world.dial()[0].0;
+    assert!(world.answer(second, 2));
+    world.fail(seed, Reason::Silent);
+    let found = world.dial_until(&[1]);
+    world.fail(found[0], Reason::OtherNode(NodeId(2)));
+    let found = world.dial_until(&[11]);
+    assert!(world.answer(found[0], 1));
+    world.now_ms += 60_000;
+    assert_eq!((world.dial(), world.dials.ready_count()), (Vec::new(), 2));
+}
+
+#[test]
+fn whoever_was_left_alone_is_dialled_when_nobody_else_is_linked_any_more() {
+    let mut world = World::new(&[1]);
+    let first = world.dial()[0].0;
+    assert!(world.answer(first, 1));
+    world.name(&[1, 2]);
+    assert_eq!(world.dial(), []);
+    world.fail(first, Reason::Silent);
+    assert_eq!(world.ports(), [2]);
+}
+
+#[test]
 fn names_with_other_addresses_are_dialled_there() {
     let mut world = World::new(&[]);
     assert_eq!((world.dial(), world.dials.deadline()), (Vec::new(), None));
