@@ -343,6 +343,7 @@ impl Links {
                 Some(due_ms) if due_ms > now.monotonic_ms => {
                     self.deadline_ms = Some(self.deadline_ms.map_or(due_ms, |earlier| earlier.min(due_ms)));
                 }
+                None if !link.is_over() => {}
                 _ => {
                     link.tick(now, common);
                     self.received(now, token, &[], hands);
@@ -371,8 +372,9 @@ impl Links {
             if let Some(gather) = link.poll_send(now, &mut self.common) {
                 self.operations.push(Operation::Send(token, gather));
             }
-            // One that is over has yet to say so.
-            earliest_ms = earliest_ms.min(link.deadline().unwrap_or(0));
+            // One that is over has yet to say so; one that is paused with its peer has no time of its own.
+            let due_ms = if link.is_over() { Some(0) } else { link.deadline() };
+            earliest_ms = earliest_ms.min(due_ms.unwrap_or(u64::MAX));
         }
         self.deadline_ms = Some(earliest_ms).filter(|due_ms| *due_ms < u64::MAX);
     }
