@@ -125,14 +125,20 @@ impl GatewayShard {
             found.set_last_seq(head);
         }
         found.head = found.head.max(head);
-        if let Some(at) = self.attachment_in(slot, room) {
+        let at = if let Some(at) = self.attachment_in(slot, room) {
             self.come_back(at);
             self.go_on(at, after, head);
+            at
         } else {
             if u32::from(self.slab[slot].attachments) >= self.settings.limits.conversations_attached {
                 return;
             }
-            self.rooms.attach(&mut self.slab[slot], slot, room, after);
+            self.rooms.attach(&mut self.slab[slot], slot, room, after)
+        };
+        let attachment = self.rooms.attachment_mut(at);
+        if attachment.position() < head {
+            // An event of its leaving up to there is older than that it is a member.
+            attachment.set_returned();
         }
         self.pull_room_if_behind(room);
         if self.slab[slot].state == State::Open {

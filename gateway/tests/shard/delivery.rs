@@ -284,6 +284,7 @@ fn a_new_member_gets_events_from_its_joining_on_and_a_former_one_none_after_its_
     for word_first in [true, false] {
         let left = ContentV1::Left { user: "bob" };
         let seq = world.owner.log("c").events.len() as u64 + 1;
+        world.owner.conversation("c", &["alice"]);
         let word = ToGateway::Left { connection: bob_named, conversation: key("c"), seq };
         if word_first {
             world.envelope(word);
@@ -296,6 +297,7 @@ fn a_new_member_gets_events_from_its_joining_on_and_a_former_one_none_after_its_
         world.run();
         assert_eq!(seqs(&world.hear(bob)), [seq], "word first: {word_first}");
         let after = world.owner.log("c").events.len() as u64;
+        world.owner.conversation("c", &["alice", "bob"]);
         world.envelope(ToGateway::Joined { connection: bob_named, conversation: key("c"), after });
         world.owner.append("c", "alice", "for bob again");
         world.run();

@@ -116,3 +116,33 @@ fn who_left_while_it_lagged_is_sent_nothing_more() {
     assert!(heard.last() < Some(&20) && heard == (1..=heard.len() as u64).collect::<Vec<_>>(), "{heard:?}");
     assert_eq!((world.shard.counters().rooms, world.owner.log("c").interest), (0, false));
 }
+
+#[test]
+fn who_comes_while_the_room_is_behind_his_leaving_and_return_stays() {
+    let mut world = World::new();
+    world.owner.conversation("c", &["alice", "bob"]);
+    let bob = world.session("bob", "d");
+    world.owner.append("c", "bob", "1");
+    world.run();
+    world.owner.mute = true;
+    for (number, content) in [
+        ContentV1::Left { user: "alice" },
+        ContentV1::Joined { user: "alice", role: Role::Member },
+        crate::owner::message("word"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.owner.append_draft("c", draft("c", "bob", &format!("e{number}"), content));
+    }
+    world.owner.mute = false;
+    let alice = world.websocket();
+    let hello = json!({"op": "hello", "device": "d", "token": token("alice"), "cursors": [["c", 1]]});
+    world.say(alice, &hello);
+    world.run();
+    assert_eq!(seqs(&world.hear(alice)), [2, 3, 4]);
+    world.owner.append("c", "bob", "5");
+    world.run();
+    assert_eq!(seqs(&world.hear(alice)), [5]);
+    assert_eq!(seqs(&world.hear(bob)), [1, 2, 3, 4, 5]);
+}
