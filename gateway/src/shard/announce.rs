@@ -87,8 +87,8 @@ pub(super) struct Announcements {
     rooms: Cursor,
     sessions: Cursor,
     watches: Cursor,
-    /// Where all sessions are being told of again, whatever their slots.
-    everybody: Option<u32>,
+    /// Where all sessions are being told of again, whatever their slots, and how many places are still to be looked at.
+    everybody: Option<(u32, u32)>,
     everybody_ms: u64,
     /// Since when something waits for owners.
     paused_ms: Option<u64>,
@@ -108,9 +108,10 @@ impl Announcements {
         self.watches.add(slots, now_ms + WATCHES_AFTER_MS);
     }
 
-    /// News of memberships may be lost: every session's list is read.
-    pub(super) const fn everybody(&mut self, now_ms: u64) {
-        (self.everybody, self.everybody_ms) = (Some(0), now_ms);
+    /// News of memberships may be lost: every session's list is read, those first that have not been since it was said last.
+    pub(super) fn everybody(&mut self, now_ms: u64) {
+        let at = self.everybody.map_or(0, |(at, _)| at);
+        (self.everybody, self.everybody_ms) = (Some((at, u32::MAX)), now_ms);
     }
 
     pub(super) const fn due_ms(&self) -> Option<u64> {
@@ -264,17 +265,21 @@ impl GatewayShard {
         self.tell_owners(told, |users| ToRouter::Watch { gateway, users });
     }
 
-    /// The next of all sessions, so many that all have had their turn in time. Those that wait to be told of anyway are left out.
+    /// The next of all sessions.
     fn announce_everybody(&mut self, now_ms: u64) {
         let end = self.slab.end();
         let Some(announcements) = self.cluster.as_mut().map(|cluster| &mut cluster.announcements) else {
             return;
         };
-        let Some(at) = announcements.everybody.filter(|_| announcements.everybody_ms <= now_ms) else {
+        let Some((at, left)) = announcements.everybody.filter(|_| announcements.everybody_ms <= now_ms)
+        else {
             return;
         };
-        let until = at.saturating_add(EVERYBODY_STEP).min(end);
-        announcements.everybody = (until < end).then_some(until);
+        let at = if at < end { at } else { 0 };
+        let left = left.min(end);
+        let until = at + EVERYBODY_STEP.min(left).min(end - at);
+        let left = left - (until - at);
+        announcements.everybody = (left > 0).then_some((until, left));
         announcements.everybody_ms = now_ms + EVERYBODY_STEP_MS;
         for slot in at..until {
             self.announce_session(slot);
