@@ -243,11 +243,12 @@ impl RouterShard {
         self.advance(place);
     }
 
-    /// Publishes what was stored just now. When something before it was not published, the log tells all of it in order.
+    /// Publishes what was stored just now. When something before or between it was not published, the log tells all of it in order; so it does
+    /// when the second attempt of a transaction, whose first was stored after all, has added what the first had refused.
     fn publish_stored(&mut self, place: Place, stored: Vec<Event>, newest: u64) {
         let head = self.conversations[place].head;
-        let next = stored.first().map(Event::seq);
-        if next.is_some_and(|next| next != head + 1) || newest > head + stored.len() as u64 {
+        let is_next = stored.iter().map(Event::seq).eq((head + 1..).take(stored.len()));
+        if !is_next || newest > head + stored.len() as u64 {
             self.release(place);
             return self.doubt(place, self.now.monotonic_ms);
         }

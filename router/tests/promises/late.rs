@@ -3,10 +3,10 @@
 
 use protocol::envelope::{Caller, Change, ConversationKind, ToRouter};
 use protocol::error::ErrorCode::{NotFound, Unavailable};
-use protocol::event::Role;
+use protocol::event::{ContentV1, Role};
 use protocol::id::{ClientId, ConversationKey};
 use router::{Completion, Settings};
-use storage::kv::{Key, Read, Write};
+use storage::kv::{EngineError, Key, Read, Write};
 use storage::request::{Failure, Outcome, Request};
 use storage::transaction::{Reply, Step, Transaction};
 
@@ -199,5 +199,40 @@ fn a_newer_owner_bars_as_well() {
     world.fate = Fate::Done;
     world.settle();
     assert_eq!(world.done.last(), Some(&"page"));
+    world.assert_idle();
+}
+
+#[test]
+fn a_batch_that_was_stored_after_all_is_published_in_the_order_of_its_log() {
+    let mut world = World::new(1);
+    let room = world.group("room");
+    world.attach("alice", room, GATEWAY);
+    let react = ContentV1::Reaction { target: 2, emoji: "+", remove: false };
+    let first = world.append(actor("alice"), room, "0", message("x"));
+    let reaction = world.append(actor("alice"), room, "1", react);
+    let sent = world.append(actor("alice"), room, "2", message("x"));
+    world.turn();
+    let (router, id, request) = world.store.pop_front().unwrap();
+    let (mut transaction, mut step) = Transaction::begin(request);
+    let mut lost = false;
+    let outcome = loop {
+        step = match step {
+            Step::Read(reads) => transaction.resume(world.engine.read(&reads).map(Reply::Found)),
+            // The first attempt stores the messages, and its answer is lost; the second finds what the reaction is to.
+            Step::Commit(writes) => {
+                world.engine.commit(writes).unwrap();
+                let answer = if lost { Ok(Reply::Committed) } else { Err(EngineError::Unknown) };
+                lost = true;
+                transaction.resume(answer)
+            }
+            Step::Done(outcome) => break outcome,
+        };
+    };
+    world.engine.sync().unwrap();
+    world.handle(router, Completion::Store(id, outcome));
+    world.settle();
+    let seqs = [first, reaction, sent].map(|caller| stored(world.answer(&caller)));
+    assert_eq!(seqs, [Ok(1), Ok(3), Ok(2)]);
+    assert_eq!(world.published(GATEWAY), [1, 2, 3]);
     world.assert_idle();
 }
