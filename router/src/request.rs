@@ -82,34 +82,6 @@ pub(crate) fn caller(request: &ToRouter) -> Option<(Caller, Option<ClientId>)> {
     }
 }
 
-/// Who waits for an answer, of whatever kind; `None`: nobody does.
-pub(crate) const fn asker(request: &ToRouter) -> Option<Caller> {
-    match request {
-        ToRouter::Append { caller, .. }
-        | ToRouter::Signal { caller, .. }
-        | ToRouter::History { caller, .. }
-        | ToRouter::Backlog { caller, .. }
-        | ToRouter::Attach { caller, .. }
-        | ToRouter::Create { caller, .. }
-        | ToRouter::Show { caller, .. }
-        | ToRouter::Change { caller, .. }
-        | ToRouter::Remove { caller, .. }
-        | ToRouter::Members { caller, .. }
-        | ToRouter::SessionOpen { caller, .. }
-        | ToRouter::PresenceOf { caller, .. }
-        | ToRouter::Conversations { caller, .. } => Some(*caller),
-        ToRouter::Detach { .. }
-        | ToRouter::Mark { .. }
-        | ToRouter::Typing { .. }
-        | ToRouter::SessionHeard { .. }
-        | ToRouter::SessionClose { .. }
-        | ToRouter::Watch { .. }
-        | ToRouter::Unwatch { .. }
-        | ToRouter::Membership { .. }
-        | ToRouter::GatewayGone { .. } => None,
-    }
-}
-
 /// The slots that a request is about: one, or of an attach that of each item.
 pub(crate) fn slots(request: &ToRouter) -> impl Iterator<Item = Slot> {
     let (tenant, items) = match request {

@@ -60,7 +60,7 @@ impl RouterShard {
     pub(crate) fn routed(&mut self, epoch: Epoch, request: ToRouter) {
         let stale = |slot: Slot| self.table.tenure(slot).since > epoch;
         if epoch < self.table.epoch
-            && let Some(caller) = request::asker(&request)
+            && let Some(&caller) = request.request()
             && request::slots(&request).any(stale)
         {
             if self.outgoing.meet(caller.gateway) {
@@ -82,7 +82,7 @@ impl RouterShard {
         match request {
             ToRouter::Mark { .. } | ToRouter::Membership { .. } => self.pass_on(request),
             request => {
-                if let Some(caller) = request::asker(&request) {
+                if let Some(&caller) = request.request() {
                     self.misplace(caller);
                 }
             }
