@@ -10,8 +10,6 @@ use ring::token::Token;
 
 use crate::link::{Backoff, Link, Reason};
 
-/// When one that needs no dialling is looked at again, in milliseconds.
-const PARKED_MS: u64 = 5_000;
 /// When a dial that found no room in the ring is tried again, in milliseconds.
 const NO_ROOM_MS: u64 = 500;
 
@@ -143,28 +141,27 @@ impl Dials {
         if self.due_ms.is_none_or(|due_ms| due_ms > now_ms) {
             return None;
         }
-        for (&number, dialled) in &mut self.dialled {
-            if !matches!(dialled.state, State::Waiting(due_ms) if due_ms <= now_ms) {
-                continue;
-            }
-            let is_own = dialled.node == Some(self.own) && self.own != NodeId::NONE;
-            let is_reached = dialled.node.is_some_and(|node| self.ready.contains_key(&node));
-            if is_own || is_reached || (dialled.node.is_none() && !self.ready.is_empty()) {
-                // Reached by another address, or told by the table.
-                dialled.state = State::Waiting(now_ms + PARKED_MS);
-                continue;
-            }
-            let told = dialled.node.and_then(|node| self.table.node(node)).map(|node| node.address);
-            let told = told.filter(|_| dialled.is_elsewhere || !dialled.is_named);
-            dialled.state = State::Dialling;
-            return Some((number, told.unwrap_or(dialled.address)));
-        }
-        let waiting = self.dialled.values().filter_map(|dialled| match dialled.state {
-            State::Waiting(due_ms) => Some(due_ms),
-            State::Dialling | State::Linked(..) => None,
+        let waiting = self.dialled.iter().filter_map(|(number, dialled)| match dialled.state {
+            State::Waiting(due_ms) if !self.is_left_alone(dialled) => Some((due_ms, *number)),
+            State::Waiting(_) | State::Dialling | State::Linked(..) => None,
         });
-        self.due_ms = waiting.min();
-        None
+        let first = waiting.min();
+        self.due_ms = first.map(|(due_ms, _)| due_ms);
+        let (_, number) = first.filter(|(due_ms, _)| *due_ms <= now_ms)?;
+        let dialled = self.dialled.get_mut(&number)?;
+        let told = dialled.node.and_then(|node| self.table.node(node)).map(|node| node.address);
+        let told = told.filter(|_| dialled.is_elsewhere || !dialled.is_named);
+        dialled.state = State::Dialling;
+        Some((number, told.unwrap_or(dialled.address)))
+    }
+
+    /// It needs no dialling: it is this node, it was reached by another address, or nobody knows yet who it is and somebody is
+    /// linked who tells. Whatever changes that sets `due_ms`.
+    fn is_left_alone(&self, dialled: &Dialled) -> bool {
+        match dialled.node {
+            Some(node) => node == self.own || self.ready.contains_key(&node),
+            None => !self.ready.is_empty(),
+        }
     }
 
     /// There was no room for a dial.
@@ -197,6 +194,7 @@ impl Dials {
         let down = self.ready.iter().find(|(_, ready)| **ready == number).map(|(node, _)| *node);
         if let Some(node) = down {
             self.ready.remove(&node);
+            self.due_ms = Some(0);
         }
         let dialled = self.dialled.get_mut(&number)?;
         let due_ms = dialled.backoff.ended(now_ms);
@@ -219,9 +217,6 @@ impl Dials {
         if let Some(node) = given_up {
             self.look_for(node, address);
         }
-        if down.is_some() && self.ready.is_empty() {
-            self.dial_unknown(number, now_ms);
-        }
         Some(Over { address, down, is_old, is_doubtful })
     }
 
@@ -232,19 +227,6 @@ impl Dials {
         if let Some(told) = told.filter(|_| !is_dialled) {
             self.add(told, Some(node), false);
             self.due_ms = Some(0);
-        }
-    }
-
-    /// Nobody is linked any more who tells of the others: whoever was left alone for that is dialled.
-    fn dial_unknown(&mut self, except: Number, now_ms: u64) {
-        for (&number, dialled) in &mut self.dialled {
-            if let State::Waiting(due_ms) = &mut dialled.state
-                && dialled.node.is_none()
-                && number != except
-            {
-                *due_ms = now_ms;
-                self.due_ms = Some(now_ms);
-            }
         }
     }
 
@@ -294,12 +276,7 @@ impl Dials {
                 self.add(node.address, Some(node.id), false);
                 continue;
             };
-            if dialled.node.replace(node.id).is_none()
-                && let State::Waiting(due_ms) = &mut dialled.state
-            {
-                // As long as nobody knew who is there, another router node was enough.
-                *due_ms = 0;
-            }
+            dialled.node = Some(node.id);
             if dialled.address != node.address && !dialled.is_named {
                 dialled.address = node.address;
                 // Whoever is at the old address is the node no more.
