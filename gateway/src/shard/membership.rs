@@ -66,25 +66,27 @@ impl GatewayShard {
             let key = ConversationKey { tenant, conversation: item.conversation };
             let Some(room) = self.rooms.find(&key) else { continue };
             self.rooms.room_mut(room).pending -= 1;
-            if refused.is_some() {
-                // Nothing is known.
-            } else if let (Some(slot), Some(state)) = (slot, item.state) {
-                let is_clustered = self.cluster.is_some();
-                let after = if reference == OPENING {
-                    let opening = opening.as_deref_mut();
-                    let noted = opening.map(|opening| note(opening, item, state, &mut place, is_clustered));
-                    let after = noted.unwrap_or(state.head);
-                    self.begin_where_welcomed(slot, room, after);
-                    after
-                } else if is_clustered {
-                    // The device has it from here, whatever the owner knows of.
-                    reference as u64
-                } else {
-                    state.head.min(reference as u64)
-                };
-                self.enter(slot, room, after, state.head);
-            } else if let Some(slot) = slot {
-                self.go_away(slot, room, u64::try_from(reference).unwrap_or(0));
+            match (slot.filter(|_| refused.is_none()), item.state) {
+                (Some(slot), Some(state)) => {
+                    let is_clustered = self.cluster.is_some();
+                    let after = if reference == OPENING {
+                        let opening = opening.as_deref_mut();
+                        let noted =
+                            opening.map(|opening| note(opening, item, state, &mut place, is_clustered));
+                        let after = noted.unwrap_or(state.head);
+                        self.begin_where_welcomed(slot, room, after);
+                        after
+                    } else if is_clustered {
+                        // The device has it from here, whatever the owner knows of.
+                        reference as u64
+                    } else {
+                        state.head.min(reference as u64)
+                    };
+                    self.enter(slot, room, after, state.head);
+                }
+                (Some(slot), None) => self.go_away(slot, room, u64::try_from(reference).unwrap_or(0)),
+                // It is gone, or nothing is known.
+                (None, _) => {}
             }
             self.drop_room_if_empty(room);
         }
